@@ -1,0 +1,171 @@
+package conn
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/temporal-vitess/temporal-vitess/plugin/router"
+)
+
+// baseConn is what go-sql-driver's connections implement.
+type baseConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+	driver.NamedValueChecker
+}
+
+// conn plans the statements of a connection. Like every driver.Conn it is used by one goroutine at a time.
+type conn struct {
+	baseConn
+	connector *Connector
+}
+
+var _ baseConn = (*conn)(nil)
+
+// plan returns the plan of a statement, after it was counted.
+func (c *conn) plan(query string) (*router.Plan, error) {
+	if c.connector.cfg.Router == nil {
+		return &router.Plan{Statement: router.Statement{SQL: query}, Route: router.Passed}, nil
+	}
+	plan := c.connector.cfg.Router.Plan(query)
+	c.connector.observer.planned(plan, query)
+	if plan.Route == router.Unknown && c.connector.cfg.RejectUnknown {
+		return nil, fmt.Errorf("the statement cannot be routed to one Vitess shard: %w (statement: %s)", plan.Unknown, query)
+	}
+	return plan, nil
+}
+
+// ExecContext executes a statement. A DELETE in chunks returns the number of rows of all of them.
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	plan, err := c.plan(query)
+	if err != nil {
+		return nil, err
+	}
+	result, err := c.exec(ctx, plan.Statement, args)
+	if err != nil || plan.Chunk == 0 {
+		return result, err
+	}
+	affected, err := result.RowsAffected()
+	for total := affected; ; total += affected {
+		if err != nil || affected < int64(plan.Chunk) {
+			return driver.RowsAffected(total), err
+		}
+		result, err := c.exec(ctx, plan.Statement, args)
+		if errors.Is(err, driver.ErrBadConn) {
+			// database/sql would start over on another connection, and the caller would miss the rows so far.
+			err = mysql.ErrInvalidConn
+		}
+		if err != nil {
+			return nil, err
+		}
+		if affected, err = result.RowsAffected(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// QueryContext executes a query. Rows that come in pages are read from the connection as the caller goes on.
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	plan, err := c.plan(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.query(ctx, plan.Statement, args)
+	if err != nil || plan.Page == nil {
+		return rows, err
+	}
+	return newPagedRows(ctx, c, plan.Page, args, rows), nil
+}
+
+func (c *conn) exec(ctx context.Context, statement router.Statement, args []driver.NamedValue) (driver.Result, error) {
+	args = bind(statement, args)
+	result, err := c.baseConn.ExecContext(ctx, statement.SQL, args)
+	return result, notInterpolated(err, statement, args)
+}
+
+func (c *conn) query(ctx context.Context, statement router.Statement, args []driver.NamedValue) (driver.Rows, error) {
+	args = bind(statement, args)
+	rows, err := c.baseConn.QueryContext(ctx, statement.SQL, args)
+	return rows, notInterpolated(err, statement, args)
+}
+
+// bind returns the values of a statement's placeholders.
+func bind(statement router.Statement, args []driver.NamedValue) []driver.NamedValue {
+	if statement.Args == nil {
+		return args
+	}
+	bound := make([]driver.NamedValue, len(statement.Args))
+	for i, arg := range statement.Args {
+		switch {
+		case arg.Index < 0:
+			bound[i].Value = arg.Text
+		case arg.Index < len(args):
+			bound[i].Value = args[arg.Index].Value
+		default: // the caller gave too few, which the driver reports
+			return args
+		}
+		bound[i].Ordinal = i + 1
+	}
+	return bound
+}
+
+// notInterpolated explains driver.ErrSkip, by which go-sql-driver asks for a server-side PREPARE.
+func notInterpolated(err error, statement router.Statement, args []driver.NamedValue) error {
+	if !errors.Is(err, driver.ErrSkip) {
+		return err
+	}
+	return fmt.Errorf("the values of a statement could not be filled in: it has %d values, and it has to stay below maxAllowedPacket "+
+		"(connectAttributes, 64 MiB by default) with them (statement: %s)", len(args), statement.SQL)
+}
+
+// Prepare returns a statement that is prepared on the client only.
+func (c *conn) Prepare(query string) (driver.Stmt, error) {
+	return &stmt{conn: c, query: query}, nil
+}
+
+// PrepareContext is [conn.Prepare]: nothing goes to the server.
+func (c *conn) PrepareContext(_ context.Context, query string) (driver.Stmt, error) {
+	return c.Prepare(query)
+}
+
+// stmt is a statement that goes to the server as text each time.
+type stmt struct {
+	conn  *conn
+	query string
+}
+
+var (
+	_ driver.StmtExecContext   = (*stmt)(nil)
+	_ driver.StmtQueryContext  = (*stmt)(nil)
+	_ driver.NamedValueChecker = (*stmt)(nil)
+)
+
+func (s *stmt) Close() error { return nil }
+
+// NumInput leaves counting the placeholders to the connection.
+func (s *stmt) NumInput() int { return -1 }
+
+func (s *stmt) CheckNamedValue(value *driver.NamedValue) error { return s.conn.CheckNamedValue(value) }
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.conn.ExecContext(ctx, s.query, args)
+}
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.conn.QueryContext(ctx, s.query, args)
+}
+
+// Exec is not called by database/sql, which prefers ExecContext.
+func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, errors.ErrUnsupported }
+
+// Query is not called by database/sql, which prefers QueryContext.
+func (s *stmt) Query([]driver.Value) (driver.Rows, error) { return nil, errors.ErrUnsupported }

@@ -1,0 +1,115 @@
+package plugin
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+
+	"github.com/temporal-vitess/temporal-vitess/plugin/router"
+	"github.com/temporal-vitess/temporal-vitess/vschema"
+)
+
+// optionPrefix starts the names of the plugin's own options among the connectAttributes.
+const optionPrefix = "vitess_"
+
+// The plugin's options.
+const (
+	optionGlobalKeyspace    = optionPrefix + "global_keyspace"
+	optionVisibilityProfile = optionPrefix + "visibility_profile"
+	optionMaxRows           = optionPrefix + "max_rows"
+	optionUnknownStatements = optionPrefix + "unknown_statements"
+)
+
+// Options are the connectAttributes of a store that are the plugin's own.
+type Options struct {
+	// GlobalKeyspace is the unsharded keyspace of the main store (vitess_global_keyspace). The default is the
+	// databaseName with _global after it. On a set-up with one database for all, name that one.
+	GlobalKeyspace string
+	// VisibilityProfile is the VSchema profile of the visibility store's keyspace (vitess_visibility_profile):
+	// namespace, the default, or spread.
+	VisibilityProfile vschema.Profile
+	// MaxRows is how many rows a statement returns or deletes at most before the plugin goes on with another
+	// (vitess_max_rows). It has to be at most the --queryserver-config-max-result-size of the vttablets, whose default,
+	// 10000, is the default here.
+	MaxRows int
+	// RejectUnknown makes a statement that cannot be routed to one Vitess shard an error (vitess_unknown_statements:
+	// reject). By default (pass) it is logged, counted and sent as it is.
+	RejectUnknown bool
+}
+
+const defaultMaxRows = 10000
+
+// parseOptions reads the options of a store. An unknown or impossible one is an error that names it.
+func parseOptions(kind sqlplugin.DbKind, cfg *config.SQL) (Options, error) {
+	options := Options{
+		GlobalKeyspace:    cfg.DatabaseName + "_global",
+		VisibilityProfile: vschema.ProfileNamespace,
+		MaxRows:           defaultMaxRows,
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.ConnectAttributes)) {
+		if !strings.HasPrefix(name, optionPrefix) {
+			continue
+		}
+		value := strings.TrimSpace(cfg.ConnectAttributes[name])
+		impossible := func(want string) error {
+			return fmt.Errorf("connectAttributes: %s is %q, but has to be %s", name, value, want)
+		}
+		switch name {
+		case optionGlobalKeyspace:
+			if value == "" {
+				return Options{}, impossible("the name of a keyspace; leave it out for " + options.GlobalKeyspace)
+			}
+			if kind == sqlplugin.DbKindVisibility {
+				return Options{}, fmt.Errorf("connectAttributes: %s belongs to the main store, the visibility store has one keyspace: its databaseName", name)
+			}
+			options.GlobalKeyspace = value
+		case optionVisibilityProfile:
+			options.VisibilityProfile = vschema.Profile(value)
+			if !slices.Contains(vschema.Profiles(), options.VisibilityProfile) {
+				return Options{}, impossible(fmt.Sprintf("one of %v", vschema.Profiles()))
+			}
+			if kind == sqlplugin.DbKindMain {
+				return Options{}, fmt.Errorf("connectAttributes: %s belongs to the visibility store", name)
+			}
+		case optionMaxRows:
+			rows, err := strconv.Atoi(value)
+			if err != nil || rows < 1 {
+				return Options{}, impossible("a number of rows, 1 or more")
+			}
+			options.MaxRows = rows
+		case optionUnknownStatements:
+			switch value {
+			case "pass":
+				options.RejectUnknown = false
+			case "reject":
+				options.RejectUnknown = true
+			default:
+				return Options{}, impossible("pass or reject")
+			}
+		default:
+			return Options{}, fmt.Errorf("connectAttributes: there is no option %s; there are %s, %s, %s and %s",
+				name, optionGlobalKeyspace, optionVisibilityProfile, optionMaxRows, optionUnknownStatements)
+		}
+	}
+	return options, nil
+}
+
+// newRouter returns the router for a store, nil for tools that work on any schema (sqlplugin.DbKindUnknown).
+func newRouter(kind sqlplugin.DbKind, databaseName string, options Options) (*router.Router, error) {
+	keyspaces := map[vschema.Role]string{}
+	switch kind {
+	case sqlplugin.DbKindMain:
+		keyspaces[vschema.Main] = databaseName
+		keyspaces[vschema.Global] = options.GlobalKeyspace
+	case sqlplugin.DbKindVisibility:
+		keyspaces[vschema.Visibility] = databaseName
+	default:
+		return nil, nil
+	}
+	return router.New(router.Config{Keyspaces: keyspaces, Profile: options.VisibilityProfile, MaxRows: options.MaxRows})
+}

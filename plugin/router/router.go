@@ -1,0 +1,143 @@
+package router
+
+import (
+	"fmt"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"vitess.io/vitess/go/vt/sqlparser"
+
+	"github.com/temporal-vitess/temporal-vitess/schema"
+	"github.com/temporal-vitess/temporal-vitess/vschema"
+)
+
+// Config of a [Router].
+type Config struct {
+	// Keyspaces has the name of each keyspace whose tables the router places. Names may be equal: on an unsharded
+	// set-up all tables are in one.
+	Keyspaces map[vschema.Role]string
+	// Profile of the visibility keyspace.
+	Profile vschema.Profile
+	// MaxRows is the number of rows that a statement may return or delete, at most what Vitess' vttablet allows
+	// (--queryserver-config-max-result-size, 10000 by default).
+	MaxRows int
+}
+
+// cacheSize is the number of statements that a router remembers. Upstream's plugin has some 250 texts, times the
+// batch sizes of its inserts; visibility queries have no end of them.
+const cacheSize = 8192
+
+// maxCachedLength keeps the cache's memory bounded, in bytes of a statement's text.
+const maxCachedLength = 16 << 10
+
+// Router places statements. It is safe for concurrent use.
+type Router struct {
+	maxRows   int
+	keyspaces map[vschema.Role]string
+	tables    map[string]*table
+	parser    *sqlparser.Parser
+	plans     *lru.Cache[string, *Plan]
+}
+
+// table is what the router knows of a table.
+type table struct {
+	schema.Table
+	sharded        bool
+	shardingColumn string
+	workload       Workload
+}
+
+// New returns a router for the tables of cfg's keyspaces. It fails if the embedded schema and VSchema do not fit
+// together.
+func New(cfg Config) (*Router, error) {
+	parser, err := sqlparser.New(sqlparser.Options{})
+	if err != nil {
+		return nil, err
+	}
+	plans, err := lru.New[string, *Plan](cacheSize)
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{maxRows: cfg.MaxRows, keyspaces: cfg.Keyspaces, tables: map[string]*table{}, parser: parser, plans: plans}
+	for role := range cfg.Keyspaces {
+		placement, err := vschema.Load(role, cfg.Profile)
+		if err != nil {
+			return nil, err
+		}
+		keyspace, err := schema.Load(role)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range keyspace.Tables {
+			if known, ok := r.tables[t.Name]; ok {
+				return nil, fmt.Errorf("table %s is in keyspaces %q and %q: one router cannot serve both", t.Name, known.Role, role)
+			}
+			column := placement.Tables[t.Name].ShardingColumn()
+			r.tables[t.Name] = &table{Table: t, sharded: placement.Sharded, shardingColumn: column, workload: workloadOf(role, column)}
+		}
+	}
+	return r, nil
+}
+
+// Plan is what to do with a statement. It is immutable.
+type Plan struct {
+	// Statement to send.
+	Statement Statement
+	// Route of the statement.
+	Route Route
+	// Keyspace is the name of the keyspace, "" if the statement is Passed or Unknown.
+	Keyspace string
+	// Column that decides the Vitess shard, "" unless the route is Single.
+	Column string
+	// Workload of the statement's tables.
+	Workload Workload
+	// Unknown says why the statement cannot be placed; nil unless the route is Unknown.
+	Unknown error
+	// Chunk is the number of rows after which a DELETE stops: it has to be repeated until it affects fewer. 0 if the
+	// statement is complete at once.
+	Chunk int
+	// Page says how to read on after the first rows of a SELECT; nil if the statement is complete at once.
+	Page *Page
+}
+
+// Page describes a SELECT that is read in pages by key. The last KeyText columns of a page's rows are the key of the
+// row, which the caller did not ask for.
+type Page struct {
+	// Rows of a full page. After a page with fewer there is none.
+	Rows int
+	// Next reads the rows that follow a key. Its arguments are those of the caller, then the key.
+	Next Statement
+	// KeyText has an element for each key column: whether its value is text, to be compared by collation.
+	KeyText []bool
+}
+
+// Statement is a SQL text with ? placeholders.
+type Statement struct {
+	SQL string
+	// Args says where the value of each placeholder comes from; nil if it is the caller's arguments in their order.
+	Args []Arg
+}
+
+// Arg is the source of a placeholder's value.
+type Arg struct {
+	// Index of the caller's argument; -1 if the value is Text.
+	Index int
+	// Text is a string literal of the statement that holds a question mark, which the driver would take for a
+	// placeholder.
+	Text string
+}
+
+// Plan returns what to do with a statement, which has ? placeholders. A plan for a text that was seen before costs no
+// allocation.
+func (r *Router) Plan(query string) *Plan {
+	if plan, ok := r.plans.Get(query); ok {
+		return plan
+	}
+	plan, err := r.plan(query)
+	if err != nil {
+		plan = &Plan{Statement: Statement{SQL: query}, Route: Unknown, Unknown: err}
+	}
+	if len(query) <= maxCachedLength {
+		r.plans.Add(query, plan)
+	}
+	return plan
+}
