@@ -1,0 +1,45 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// CheckRoutes returns an error if vtgate has seen, since the start, what the plugin promises never to do: a
+// transaction over several Vitess shards, a reserved connection, a query to several Vitess shards that is not in the
+// list, or no transaction at all, which would make this check say nothing. It is for the end of a package's tests.
+func (t *Testbed) CheckRoutes(ctx context.Context) error {
+	vars, err := t.Vars(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	if vars.SingleCommits == 0 {
+		failures = append(failures, errors.New("vtgate counted no transaction, so the check of their routes checks nothing"))
+	}
+	if vars.MultiCommits > 0 {
+		failures = append(failures, fmt.Errorf("%d transactions spanned several Vitess shards", vars.MultiCommits))
+	}
+	if vars.ReservedConnections > 0 {
+		failures = append(failures, fmt.Errorf("%d connections were reserved", vars.ReservedConnections))
+	}
+	plans, err := t.QueryPlans(ctx)
+	if err != nil {
+		return err
+	}
+	for _, plan := range plans {
+		if plan.ShardQueries > plan.ExecCount && !maySpread(plan.Original) {
+			failures = append(failures, fmt.Errorf("%d executions made %d queries to Vitess shards (%s): %s",
+				plan.ExecCount, plan.ShardQueries, plan.Type, plan.Original))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// maySpread reports whether the plugin marked a statement as one that asks every Vitess shard. Schema changes and what
+// they look up are the harness's own.
+func maySpread(statement string) bool {
+	return strings.Contains(statement, "ALLOW_SCATTER") || !strings.Contains(statement, "WORKLOAD_NAME")
+}
