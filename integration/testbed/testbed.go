@@ -33,49 +33,67 @@ const (
 // Testbed is a running Vitess with Temporal's keyspaces, at the newest schema.
 type Testbed struct {
 	*cluster.Cluster
+	suffix string
 }
 
 // Start brings up the keyspaces, each sharded one with that number of Vitess shards. Log may be nil.
 func Start(ctx context.Context, vitessShards int, log io.Writer) (*Testbed, error) {
-	keyspaces := []struct {
-		name    string
-		role    vschema.Role
-		profile vschema.Profile
-		shards  int
-	}{
-		{Main, vschema.Main, vschema.ProfileNamespace, vitessShards},
-		{Global, vschema.Global, vschema.ProfileNamespace, 1},
-		{Visibility, vschema.Visibility, vschema.ProfileNamespace, vitessShards},
-		{SpreadVisibility, vschema.Visibility, vschema.ProfileSpread, vitessShards},
-	}
-	var cfg cluster.Config
-	cfg.Log = log
-	for _, keyspace := range keyspaces {
-		placement, err := vschema.JSON(keyspace.role, keyspace.profile)
-		if err != nil {
-			return nil, err
-		}
-		tables, err := schema.Load(keyspace.role)
-		if err != nil {
-			return nil, err
-		}
-		cfg.Keyspaces = append(cfg.Keyspaces, cluster.Keyspace{
-			Name: keyspace.name, Shards: keyspace.shards, VSchema: placement, DDL: tables.Statements,
-		})
-	}
-	running, err := cluster.Start(ctx, cfg)
+	keyspaces, err := Keyspaces("", vitessShards, vschema.Profiles()...)
 	if err != nil {
 		return nil, err
 	}
-	t := &Testbed{Cluster: running}
-	for kind, store := range map[sqlplugin.DbKind][]*config.SQL{
-		sqlplugin.DbKindMain:       {t.MainConfig()},
-		sqlplugin.DbKindVisibility: {t.VisibilityConfig(vschema.ProfileNamespace), t.VisibilityConfig(vschema.ProfileSpread)},
-	} {
-		for _, cfg := range store {
-			if err := recordVersion(kind, cfg); err != nil {
-				return nil, errors.Join(err, t.Stop())
-			}
+	running, err := cluster.Start(ctx, cluster.Config{Keyspaces: keyspaces, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	t, err := On(running, "", vschema.Profiles()...)
+	if err != nil {
+		return nil, errors.Join(err, running.Stop())
+	}
+	return t, nil
+}
+
+// Keyspaces are what a cluster needs for [On]: those of the main store, and a visibility keyspace of each profile. The
+// suffix, which ends their names, keeps several sets in one cluster apart. Each sharded keyspace has that number of
+// Vitess shards.
+func Keyspaces(suffix string, vitessShards int, profiles ...vschema.Profile) ([]cluster.Keyspace, error) {
+	var keyspaces []cluster.Keyspace
+	add := func(name string, role vschema.Role, profile vschema.Profile, shards int) error {
+		placement, err := vschema.JSON(role, profile)
+		if err != nil {
+			return err
+		}
+		tables, err := schema.Load(role)
+		if err != nil {
+			return err
+		}
+		keyspaces = append(keyspaces, cluster.Keyspace{Name: name + suffix, Shards: shards, VSchema: placement, DDL: tables.Statements})
+		return nil
+	}
+	if err := add(Main, vschema.Main, vschema.ProfileNamespace, vitessShards); err != nil {
+		return nil, err
+	}
+	if err := add(Global, vschema.Global, vschema.ProfileNamespace, 1); err != nil {
+		return nil, err
+	}
+	for _, profile := range profiles {
+		if err := add(visibilityKeyspace(profile), vschema.Visibility, profile, vitessShards); err != nil {
+			return nil, err
+		}
+	}
+	return keyspaces, nil
+}
+
+// On returns the testbed of the [Keyspaces] with that suffix and these profiles in a running cluster, after it has
+// recorded the versions of their schema. If this fails, the cluster remains the caller's to stop.
+func On(running *cluster.Cluster, suffix string, profiles ...vschema.Profile) (*Testbed, error) {
+	t := &Testbed{Cluster: running, suffix: suffix}
+	if err := recordVersion(sqlplugin.DbKindMain, t.MainConfig()); err != nil {
+		return nil, err
+	}
+	for _, profile := range profiles {
+		if err := recordVersion(sqlplugin.DbKindVisibility, t.VisibilityConfig(profile)); err != nil {
+			return nil, err
 		}
 	}
 	return t, nil
@@ -96,22 +114,25 @@ func recordVersion(kind sqlplugin.DbKind, cfg *config.SQL) error {
 
 // MainConfig configures a main store through the plugin. Statements that the plugin cannot route are errors.
 func (t *Testbed) MainConfig() *config.SQL {
-	return t.config(Main, nil)
+	return t.config(Main, map[string]string{"vitess_global_keyspace": Global + t.suffix})
 }
 
 // VisibilityConfig configures a visibility store through the plugin. Statements that it cannot route are errors.
 func (t *Testbed) VisibilityConfig(profile vschema.Profile) *config.SQL {
-	name := Visibility
+	return t.config(visibilityKeyspace(profile), map[string]string{"vitess_visibility_profile": string(profile)})
+}
+
+func visibilityKeyspace(profile vschema.Profile) string {
 	if profile == vschema.ProfileSpread {
-		name = SpreadVisibility
+		return SpreadVisibility
 	}
-	return t.config(name, map[string]string{"vitess_visibility_profile": string(profile)})
+	return Visibility
 }
 
 func (t *Testbed) config(keyspace string, attributes map[string]string) *config.SQL {
 	cfg := &config.SQL{
 		PluginName:        plugin.Name,
-		DatabaseName:      keyspace,
+		DatabaseName:      keyspace + t.suffix,
 		ConnectAddr:       t.VTGateAddr(),
 		ConnectProtocol:   "tcp",
 		User:              "temporal",
@@ -125,9 +146,33 @@ func (t *Testbed) config(keyspace string, attributes map[string]string) *config.
 	return cfg
 }
 
-// PlainConfig creates a MySQL database on the same mysqld, without Vitess, with the tables of both stores as upstream
-// has them, and configures a store on it through upstream's own plugin: what to compare with.
+// PlainConfig creates a MySQL database on the same mysqld, without Vitess, with the tables of both stores (package
+// schema's, so buffered_events.id is not unique), and configures a store on it through upstream's own plugin: what to compare with.
 func (t *Testbed) PlainConfig(ctx context.Context, database string) (*config.SQL, error) {
+	statements, err := AllTables()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.CreateDatabase(ctx, database, statements); err != nil {
+		return nil, err
+	}
+	network, address, user := t.MySQL()
+	cfg := &config.SQL{
+		PluginName:      mysql.PluginName,
+		DatabaseName:    database,
+		ConnectAddr:     address,
+		ConnectProtocol: network,
+		User:            user,
+		MaxConns:        20,
+		MaxIdleConns:    20,
+	}
+	// Both stores find their version under the name of their database. That of the main store is the higher one, which
+	// is right for both.
+	return cfg, recordVersion(sqlplugin.DbKindMain, cfg)
+}
+
+// AllTables are the statements that create the tables of all stores in one database.
+func AllTables() ([]string, error) {
 	var statements []string
 	for _, role := range vschema.Roles() {
 		tables, err := schema.Load(role)
@@ -137,17 +182,5 @@ func (t *Testbed) PlainConfig(ctx context.Context, database string) (*config.SQL
 		statements = append(statements, tables.Statements...)
 	}
 	// IF NOT EXISTS of the version tables, which both stores have, makes once of twice.
-	if err := t.CreateDatabase(ctx, database, statements); err != nil {
-		return nil, err
-	}
-	network, address, user := t.MySQL()
-	return &config.SQL{
-		PluginName:      mysql.PluginName,
-		DatabaseName:    database,
-		ConnectAddr:     address,
-		ConnectProtocol: network,
-		User:            user,
-		MaxConns:        20,
-		MaxIdleConns:    20,
-	}, nil
+	return statements, nil
 }

@@ -12,11 +12,6 @@ func (r *Router) plan(query string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if substitute, ok := substitutes[sqlparser.String(parsed)]; ok {
-		if parsed, err = r.parser.Parse(substitute); err != nil {
-			return nil, err
-		}
-	}
 	passed := &Plan{Statement: Statement{SQL: query}, Route: Passed}
 	switch parsed := parsed.(type) {
 	case *sqlparser.Select, *sqlparser.Insert, *sqlparser.Update, *sqlparser.Delete:

@@ -55,9 +55,6 @@ var scatterAllowed = map[string]struct{ priority int }{
 	"executions_visibility": {priorities[Visibility]},
 }
 
-// substitutes replaces upstream's statements that vtgate cannot run as they stand, by their canonical text.
-var substitutes = map[string]string{}
-
 // Route says how many Vitess shards a statement goes to.
 type Route int
 
