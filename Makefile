@@ -34,6 +34,10 @@ demo: tools ## Run workflows on a local Vitess with 4 Vitess shards; DEMO_EXIT=1
 test: tools build ## Run all tests, on real MySQL, Vitess and Temporal servers
 	go test $(TEST_FLAGS) ./...
 
+.PHONY: bench
+bench: tools ## Compare with upstream's plugin, on MySQL and Vitess (an hour; BENCH_QUICK=1: 3 minutes); BENCH_FLAGS="-out docs/benchmark"
+	go run ./integration/bench $(BENCH_FLAGS)
+
 .PHONY: lint
 lint: ## Check the code with go vet and staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these files" >&2; exit 1; }

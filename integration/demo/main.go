@@ -1,0 +1,172 @@
+// Command demo shows Temporal on a sharded Vitess: it starts a local Vitess with four Vitess shards a keyspace, the real
+// Temporal server on it and a worker, runs workflows of many kinds, and tells where their rows are and how the
+// statements went there. Then it stays up for you to try, until Ctrl-C.
+//
+// With DEMO_EXIT=1 it exits instead. The exit code is not zero if anything is not as it must be.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/temporal-vitess/temporal-vitess/integration/server"
+	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
+	"github.com/temporal-vitess/temporal-vitess/integration/workflows/kinds"
+	"github.com/temporal-vitess/temporal-vitess/vschema"
+)
+
+const (
+	vitessShards  = 4
+	historyShards = 32
+	namespace     = "demo"
+	taskQueue     = "demo"
+	runsPerKind   = 15
+	sideBySide    = 40
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		what := "failed"
+		if ctx.Err() != nil {
+			what = "was interrupted"
+		}
+		fmt.Fprintf(os.Stderr, "\nThe demo %s: %v\n", what, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	log, err := os.CreateTemp("", "temporal-vitess-demo-*.log")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		log.Close()
+		if err == nil {
+			err = os.Remove(log.Name())
+		}
+	}()
+	fmt.Printf("Temporal on a sharded Vitess. What the programs log is in %s\n\n", log.Name())
+
+	began := step("A local Vitess with %d Vitess shards for each sharded keyspace, schema and VSchema", vitessShards)
+	vitess, err := testbed.Start(ctx, vitessShards, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, vitess.Stop()) }()
+	done(began)
+
+	began = step("The Temporal server with %d history shards, and a namespace", historyShards)
+	temporalServer, err := server.Start(ctx, server.Config{
+		Main:          vitess.MainConfig(),
+		Visibility:    vitess.VisibilityConfig(vschema.ProfileNamespace),
+		HistoryShards: historyShards,
+		FrontendPort:  usualPort(),
+		Log:           log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, temporalServer.Stop()) }()
+	if err := temporalServer.CreateNamespace(ctx, namespace); err != nil {
+		return err
+	}
+	done(began)
+
+	c, err := temporalServer.Dial(namespace)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	target := kinds.Target{Client: c, Namespace: namespace, TaskQueue: taskQueue}
+	w := kinds.NewWorker(target)
+	if err := w.Start(); err != nil {
+		return err
+	}
+	defer w.Stop()
+	if err := runWorkflows(ctx, target); err != nil {
+		return err
+	}
+	if err := report(ctx, vitess, temporalServer); err != nil {
+		return err
+	}
+	if os.Getenv("DEMO_EXIT") == "1" {
+		return nil
+	}
+	invite(temporalServer.FrontendAddr())
+	<-ctx.Done()
+	fmt.Println("\nStopping.")
+	return nil
+}
+
+// usualPort returns the frontend's usual port if nobody listens there, and 0 otherwise.
+func usualPort() int {
+	const port = 7233
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return 0
+	}
+	if listener.Close() != nil {
+		return 0
+	}
+	return port
+}
+
+// runWorkflows returns when all workflows have ended and visibility shows every one as it ended.
+func runWorkflows(ctx context.Context, target kinds.Target) error {
+	began := step("%d workflows of %d kinds", len(kinds.All())*runsPerKind, len(kinds.All()))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(sideBySide)
+	want := map[kinds.Closed]int{}
+	for number := range runsPerKind {
+		for _, kind := range kinds.All() {
+			group.Go(func() error { return kind.Run(groupCtx, target, number) })
+			for closed, count := range kind.Leaves {
+				want[closed] += count
+			}
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	done(began)
+
+	began = step("Visibility shows all of them closed")
+	if err := kinds.AwaitVisible(ctx, target, want); err != nil {
+		return err
+	}
+	done(began)
+	printVisibility(want)
+	return nil
+}
+
+// step tells what is going on; done how long it took.
+func step(format string, args ...any) time.Time {
+	fmt.Printf(format+" ... ", args...)
+	return time.Now()
+}
+
+func done(began time.Time) {
+	fmt.Printf("%.1f s\n", time.Since(began).Seconds())
+}
+
+func invite(frontend string) {
+	fmt.Printf(`
+All is as it must be. The frontend listens at %[1]s until Ctrl-C; with the temporal CLI
+(https://docs.temporal.io/cli), try
+
+  temporal workflow list --address %[1]s --namespace %[2]s
+  temporal workflow start --address %[1]s --namespace %[2]s --task-queue %[3]s --type children
+`, frontend, namespace, taskQueue)
+}
