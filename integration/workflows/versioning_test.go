@@ -72,13 +72,13 @@ func TestBuildIDs(t *testing.T) {
 	const taskQueue = "build-ids"
 	c := dial(t, string(profiles[0]))
 	for _, buildID := range []string{"1.0", "2.0"} {
-		//nolint:staticcheck // deprecated, but there
+		//lint:ignore SA1019 deprecated, but servers still have it
 		require.NoError(t, c.UpdateWorkerBuildIdCompatibility(t.Context(), &client.UpdateWorkerBuildIdCompatibilityOptions{
 			TaskQueue: taskQueue,
 			Operation: &client.BuildIDOpAddNewIDInNewDefaultSet{BuildID: buildID},
 		}))
 	}
-	//nolint:staticcheck // deprecated, but there
+	//lint:ignore SA1019 deprecated, but servers still have it
 	sets, err := c.GetWorkerBuildIdCompatibility(t.Context(), &client.GetWorkerBuildIdCompatibilityOptions{TaskQueue: taskQueue})
 	require.NoError(t, err)
 	require.Equal(t, "2.0", sets.Default())
