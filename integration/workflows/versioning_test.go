@@ -75,6 +75,7 @@ func TestBuildIDs(t *testing.T) {
 		//lint:ignore SA1019 deprecated, but servers still have it
 		require.NoError(t, c.UpdateWorkerBuildIdCompatibility(t.Context(), &client.UpdateWorkerBuildIdCompatibilityOptions{
 			TaskQueue: taskQueue,
+			//lint:ignore SA1019 deprecated, but servers still have it
 			Operation: &client.BuildIDOpAddNewIDInNewDefaultSet{BuildID: buildID},
 		}))
 	}
