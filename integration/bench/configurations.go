@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin/mysql"
+
+	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
+	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
+	"github.com/temporal-vitess/temporal-vitess/vschema"
+)
+
+// configuration is one of the ways to keep Temporal's data that are compared.
+type configuration struct {
+	Name  string `json:"name"`
+	Title string `json:"title"`
+	// Vitess shards of each sharded keyspace, which the plugin reaches. 0 is for upstream's plugin.
+	VitessShards int `json:"vitess_shards,omitempty"`
+	// Attributes are options of the plugin (connectAttributes).
+	Attributes map[string]string `json:"attributes,omitempty"`
+	// RunsServer adds what whole workflows take on a Temporal server.
+	RunsServer bool `json:"runs_server,omitempty"`
+}
+
+const (
+	plainMySQL = "a" // what Temporal runs on without Vitess
+	unsharded  = "b" // what Vitess itself costs
+)
+
+// configurations in the order of the report. The ratios are to the first two.
+var configurations = []configuration{
+	{Name: plainMySQL, Title: "upstream's mysql8 on plain MySQL", RunsServer: true},
+	{Name: unsharded, Title: "upstream's mysql8 on an unsharded keyspace of Vitess"},
+	{Name: "c1", Title: "the plugin on 1 Vitess shard", VitessShards: 1},
+	{Name: "c2", Title: "the plugin on 2 Vitess shards", VitessShards: 2, RunsServer: true},
+	{Name: "c4", Title: "the plugin on 4 Vitess shards", VitessShards: 4},
+}
+
+// databases is one cluster, with one mysqld, that holds the data of all configurations.
+type databases struct {
+	*cluster.Cluster
+	byShards map[int]*testbed.Testbed
+	plain    *config.SQL
+}
+
+const (
+	unshardedKeyspace = "temporal_unsharded"
+	plainDatabase     = "temporal_plain"
+)
+
+func startDatabases(ctx context.Context) (*databases, error) {
+	tables, err := testbed.AllTables()
+	if err != nil {
+		return nil, err
+	}
+	keyspaces := []cluster.Keyspace{{Name: unshardedKeyspace, Shards: 1, DDL: tables}}
+	suffix := func(vitessShards int) string { return fmt.Sprintf("_%d", vitessShards) }
+	d := &databases{byShards: map[int]*testbed.Testbed{}}
+	for _, c := range configurations {
+		if _, ok := d.byShards[c.VitessShards]; ok || c.VitessShards == 0 {
+			continue
+		}
+		d.byShards[c.VitessShards] = nil
+		set, err := testbed.Keyspaces(suffix(c.VitessShards), c.VitessShards, vschema.ProfileNamespace)
+		if err != nil {
+			return nil, err
+		}
+		keyspaces = append(keyspaces, set...)
+	}
+	if d.Cluster, err = cluster.Start(ctx, cluster.Config{Keyspaces: keyspaces}); err != nil {
+		return nil, err
+	}
+	for vitessShards := range d.byShards {
+		if d.byShards[vitessShards], err = testbed.On(d.Cluster, suffix(vitessShards), vschema.ProfileNamespace); err != nil {
+			return nil, errors.Join(err, d.Stop())
+		}
+		if d.plain == nil {
+			if d.plain, err = d.byShards[vitessShards].PlainConfig(ctx, plainDatabase); err != nil {
+				return nil, errors.Join(err, d.Stop())
+			}
+		}
+	}
+	return d, nil
+}
+
+// checkRoutes returns an error if the plugin has sent something to several Vitess shards.
+func (d *databases) checkRoutes(ctx context.Context) error {
+	for _, onAny := range d.byShards { // the counters are those of the one vtgate
+		return onAny.CheckRoutes(ctx)
+	}
+	return nil
+}
+
+// configs returns how to reach the main and the visibility store of a configuration.
+func (d *databases) configs(c configuration, connections int) (main, visibility config.SQL) {
+	switch {
+	case c.Name == plainMySQL:
+		main, visibility = *d.plain, *d.plain
+	case c.VitessShards == 0:
+		main = config.SQL{
+			PluginName:      mysql.PluginName,
+			DatabaseName:    unshardedKeyspace,
+			ConnectAddr:     d.VTGateAddr(),
+			ConnectProtocol: "tcp",
+			User:            "temporal",
+		}
+		visibility = main
+	default:
+		main = *d.byShards[c.VitessShards].MainConfig()
+		visibility = *d.byShards[c.VitessShards].VisibilityConfig(vschema.ProfileNamespace)
+	}
+	for _, cfg := range []*config.SQL{&main, &visibility} {
+		cfg.MaxConns, cfg.MaxIdleConns = connections, connections
+		cfg.ConnectAttributes = maps.Clone(cfg.ConnectAttributes)
+		if len(c.Attributes) > 0 {
+			maps.Copy(cfg.ConnectAttributes, c.Attributes)
+		}
+	}
+	return main, visibility
+}
