@@ -23,6 +23,7 @@ const (
 	optionVisibilityProfile = optionPrefix + "visibility_profile"
 	optionMaxRows           = optionPrefix + "max_rows"
 	optionUnknownStatements = optionPrefix + "unknown_statements"
+	optionPipelining        = optionPrefix + "pipelining"
 )
 
 // Options are the connectAttributes of a store that are the plugin's own.
@@ -40,6 +41,8 @@ type Options struct {
 	// RejectUnknown makes a statement that cannot be routed to one Vitess shard an error (vitess_unknown_statements:
 	// reject). By default (pass) it is logged, counted and sent as it is.
 	RejectUnknown bool
+	// Pipelining lets the writes of a transaction travel together (vitess_pipelining: on, the default, or off).
+	Pipelining bool
 }
 
 const defaultMaxRows = 10000
@@ -50,6 +53,7 @@ func parseOptions(kind sqlplugin.DbKind, cfg *config.SQL) (Options, error) {
 		GlobalKeyspace:    cfg.DatabaseName + "_global",
 		VisibilityProfile: vschema.ProfileNamespace,
 		MaxRows:           defaultMaxRows,
+		Pipelining:        true,
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.ConnectAttributes)) {
 		if !strings.HasPrefix(name, optionPrefix) {
@@ -83,17 +87,18 @@ func parseOptions(kind sqlplugin.DbKind, cfg *config.SQL) (Options, error) {
 			}
 			options.MaxRows = rows
 		case optionUnknownStatements:
-			switch value {
-			case "pass":
-				options.RejectUnknown = false
-			case "reject":
-				options.RejectUnknown = true
-			default:
+			if value != "pass" && value != "reject" {
 				return Options{}, impossible("pass or reject")
 			}
+			options.RejectUnknown = value == "reject"
+		case optionPipelining:
+			if value != "on" && value != "off" {
+				return Options{}, impossible("on or off")
+			}
+			options.Pipelining = value == "on"
 		default:
-			return Options{}, fmt.Errorf("connectAttributes: there is no option %s; there are %s, %s, %s and %s",
-				name, optionGlobalKeyspace, optionVisibilityProfile, optionMaxRows, optionUnknownStatements)
+			return Options{}, fmt.Errorf("connectAttributes: there is no option %s; there are %s", name, strings.Join(
+				[]string{optionGlobalKeyspace, optionVisibilityProfile, optionMaxRows, optionUnknownStatements, optionPipelining}, ", "))
 		}
 	}
 	return options, nil

@@ -17,12 +17,12 @@ import (
 func TestOptionsHaveDefaults(t *testing.T) {
 	options, err := parseOptions(sqlplugin.DbKindMain, &config.SQL{DatabaseName: "prod"})
 	require.NoError(t, err)
-	require.Equal(t, Options{GlobalKeyspace: "prod_global", VisibilityProfile: vschema.ProfileNamespace, MaxRows: 10000}, options)
+	require.Equal(t, Options{GlobalKeyspace: "prod_global", VisibilityProfile: vschema.ProfileNamespace, MaxRows: 10000, Pipelining: true}, options)
 }
 
 func TestOptionsAreRead(t *testing.T) {
 	options, err := parseOptions(sqlplugin.DbKindMain, &config.SQL{ConnectAttributes: map[string]string{
-		"vitess_global_keyspace": "lookup", "vitess_max_rows": "500", "vitess_unknown_statements": "reject", "timeout": "5s",
+		"vitess_global_keyspace": "lookup", "vitess_max_rows": "500", "vitess_unknown_statements": "reject", "vitess_pipelining": "off", "timeout": "5s",
 	}})
 	require.NoError(t, err)
 	require.Equal(t, Options{GlobalKeyspace: "lookup", VisibilityProfile: vschema.ProfileNamespace, MaxRows: 500, RejectUnknown: true}, options)
@@ -54,6 +54,8 @@ func TestBadConfigurationIsAnErrorThatNamesTheOption(t *testing.T) {
 			[]string{`vitess_max_rows is "many"`}},
 		{"unknown way with statements", sqlplugin.DbKindMain, map[string]string{"vitess_unknown_statements": "ignore"},
 			[]string{`vitess_unknown_statements is "ignore"`, "pass or reject"}},
+		{"neither on nor off", sqlplugin.DbKindMain, map[string]string{"vitess_pipelining": "maybe"},
+			[]string{`vitess_pipelining is "maybe"`, "on or off"}},
 		{"transactions over several Vitess shards", sqlplugin.DbKindMain, map[string]string{"transaction_mode": "'multi'"},
 			[]string{"transaction_mode is 'multi'", "leave it out"}},
 		{"server-side PREPARE", sqlplugin.DbKindMain, map[string]string{"interpolateParams": "false"},

@@ -67,8 +67,8 @@ type DB interface {
 }
 
 // NewDB returns a store over the connections of base, for programs that dial in their own way. Base has to open
-// connections of go-sql-driver/mysql that interpolate parameters, parse times and count found rows; of cfg the names,
-// the pool sizes and the plugin's options are in use.
+// connections of go-sql-driver/mysql that interpolate parameters, parse times, count found rows and, for pipelining, take
+// several statements at once; of cfg the names, the pool sizes and the plugin's options are in use.
 func NewDB(
 	kind sqlplugin.DbKind,
 	cfg *config.SQL,
@@ -88,6 +88,7 @@ func NewDB(
 		Base:          base,
 		Router:        router,
 		RejectUnknown: options.RejectUnknown,
+		Pipelining:    options.Pipelining,
 		Logger:        logger,
 		Metrics:       metricsHandler,
 	})

@@ -61,8 +61,8 @@ func newBaseConnector(cfg *config.SQL, resolver resolver.ServiceResolver) (drive
 	}
 	parsed.User = cfg.User
 	parsed.TLS = tlsConfig
-	// https://github.com/temporalio/temporal/issues/1703
-	parsed.RejectReadOnly = true
+	// Package conn treats what RejectReadOnly is for (https://github.com/temporalio/temporal/issues/1703).
+	parsed.MultiStatements = true
 	err = parsed.Apply(mysql.BeforeConnect(func(_ context.Context, connection *mysql.Config) error {
 		password, err := cfg.ResolvePassword()
 		if err != nil {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-sql-driver/mysql"
-
 	"github.com/temporal-vitess/temporal-vitess/plugin/router"
 )
 
@@ -25,8 +23,13 @@ type baseConn interface {
 
 // conn plans the statements of a connection. Like every driver.Conn it is used by one goroutine at a time.
 type conn struct {
+	// baseConn is replaced where a connection turns out to be stale, see send.go.
 	baseConn
 	connector *Connector
+	// transaction that is open and pipelined, if any.
+	transaction *transaction
+	// plain is set while a transaction is open that is not pipelined.
+	plain bool
 }
 
 var _ baseConn = (*conn)(nil)
@@ -44,31 +47,26 @@ func (c *conn) plan(query string) (*router.Plan, error) {
 	return plan, nil
 }
 
-// ExecContext executes a statement. A DELETE in chunks returns the number of rows of all of them.
+// ExecContext executes a statement. In a pipelined transaction it may wait. A DELETE in chunks returns the number of
+// rows of all of them.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	plan, err := c.plan(query)
 	if err != nil {
 		return nil, err
 	}
-	result, err := c.exec(ctx, plan.Statement, args)
-	if err != nil || plan.Chunk == 0 {
-		return result, err
+	if c.transaction != nil {
+		return c.transaction.exec(ctx, plan, args)
 	}
-	affected, err := result.RowsAffected()
-	for total := affected; ; total += affected {
+	total := int64(0)
+	for {
+		result, err := c.execPacket(ctx, single(plan.Statement, args), replay{fresh: !c.plain, commits: true})
+		if err != nil || plan.Chunk == 0 {
+			return result, err
+		}
+		affected, err := result.RowsAffected()
+		total += affected
 		if err != nil || affected < int64(plan.Chunk) {
 			return driver.RowsAffected(total), err
-		}
-		result, err := c.exec(ctx, plan.Statement, args)
-		if errors.Is(err, driver.ErrBadConn) {
-			// database/sql would start over on another connection, and the caller would miss the rows so far.
-			err = mysql.ErrInvalidConn
-		}
-		if err != nil {
-			return nil, err
-		}
-		if affected, err = result.RowsAffected(); err != nil {
-			return nil, err
 		}
 	}
 }
@@ -79,23 +77,60 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	rows, err := c.query(ctx, plan.Statement, args)
+	var rows driver.Rows
+	if c.transaction != nil {
+		rows, err = c.transaction.query(ctx, plan, args)
+	} else {
+		rows, err = c.query(ctx, plan.Statement, args)
+	}
 	if err != nil || plan.Page == nil {
 		return rows, err
 	}
 	return newPagedRows(ctx, c, plan.Page, args, rows), nil
 }
 
-func (c *conn) exec(ctx context.Context, statement router.Statement, args []driver.NamedValue) (driver.Result, error) {
-	args = bind(statement, args)
-	result, err := c.baseConn.ExecContext(ctx, statement.SQL, args)
-	return result, notInterpolated(err, statement, args)
+// query executes a query without what waits.
+func (c *conn) query(ctx context.Context, statement router.Statement, args []driver.NamedValue) (driver.Rows, error) {
+	return c.queryPacket(ctx, single(statement, args), replay{fresh: c.transaction == nil && !c.plain})
 }
 
-func (c *conn) query(ctx context.Context, statement router.Statement, args []driver.NamedValue) (driver.Rows, error) {
-	args = bind(statement, args)
-	rows, err := c.baseConn.QueryContext(ctx, statement.SQL, args)
-	return rows, notInterpolated(err, statement, args)
+func single(statement router.Statement, args []driver.NamedValue) *packet {
+	p := &packet{}
+	p.add(statement.SQL, bind(statement, args))
+	return p
+}
+
+// BeginTx starts a transaction; if it is pipelined nothing is sent yet.
+func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	if c.connector.pipelines(options) {
+		c.transaction = &transaction{conn: c, ctx: ctx, locked: map[string]bool{}}
+		return c.transaction, nil
+	}
+	tx, err := c.baseConn.BeginTx(ctx, options)
+	if err != nil {
+		return nil, c.explain(err, begin)
+	}
+	c.plain = true
+	return &plainTransaction{Tx: tx, conn: c}, nil
+}
+
+// Begin is not called by database/sql, which prefers BeginTx.
+func (c *conn) Begin() (driver.Tx, error) { return c.BeginTx(context.Background(), driver.TxOptions{}) }
+
+// plainTransaction is a transaction whose statements go one by one.
+type plainTransaction struct {
+	driver.Tx
+	conn *conn
+}
+
+func (t *plainTransaction) Commit() error {
+	t.conn.plain = false
+	return t.conn.explain(t.Tx.Commit(), "commit")
+}
+
+func (t *plainTransaction) Rollback() error {
+	t.conn.plain = false
+	return t.conn.explain(t.Tx.Rollback(), "rollback")
 }
 
 // bind returns the values of a statement's placeholders.
@@ -116,15 +151,6 @@ func bind(statement router.Statement, args []driver.NamedValue) []driver.NamedVa
 		bound[i].Ordinal = i + 1
 	}
 	return bound
-}
-
-// notInterpolated explains driver.ErrSkip, by which go-sql-driver asks for a server-side PREPARE.
-func notInterpolated(err error, statement router.Statement, args []driver.NamedValue) error {
-	if !errors.Is(err, driver.ErrSkip) {
-		return err
-	}
-	return fmt.Errorf("the values of a statement could not be filled in: it has %d values, and it has to stay below maxAllowedPacket "+
-		"(connectAttributes, 64 MiB by default) with them (statement: %s)", len(args), statement.SQL)
 }
 
 // Prepare returns a statement that is prepared on the client only.

@@ -133,17 +133,26 @@ func TestADeleteInChunksReturnsTheRowsOfAll(t *testing.T) {
 	}
 }
 
-func TestADeleteThatLosesItsConnectionMidwayIsNotStartedOver(t *testing.T) {
+func TestADeleteGoesOnWhereAStaleConnectionWasReplaced(t *testing.T) {
 	server := &scriptedServer{exec: func(call int, _ string, _ []driver.NamedValue) (driver.Result, error) {
-		if call == 2 {
+		switch call {
+		case 1: // the first chunk
+			return driver.RowsAffected(10), nil
+		case 2:
 			return nil, driver.ErrBadConn
+		case 4: // after the new session was set up
+			return driver.RowsAffected(4), nil
+		default:
+			return driver.RowsAffected(0), nil
 		}
-		return driver.RowsAffected(10), nil
 	}}
 	db, _ := open(t, server, false, 10)
-	_, err := db.Exec(deleteRange, 1, 2)
-	require.ErrorIs(t, err, mysql.ErrInvalidConn)
-	require.Len(t, server.statements(), 2)
+	result, err := db.Exec(deleteRange, 1, 2)
+	require.NoError(t, err)
+	affected, err := result.RowsAffected()
+	require.NoError(t, err)
+	require.EqualValues(t, 14, affected)
+	require.Len(t, server.calls, 5)
 }
 
 // keys is a table with one column, read as the server would.

@@ -8,20 +8,28 @@ import (
 	"github.com/temporal-vitess/temporal-vitess/plugin/router"
 )
 
-// unknownPerSecond bounds the log lines about statements without a route; the counter has all of them.
-const unknownPerSecond = 1
+// linesPerSecond bounds the log; the counters have everything.
+const linesPerSecond = 1
 
-// observer counts statements and reports those that the router does not know.
+// observer counts what connections do, and logs what an operator has to see.
 type observer struct {
 	logger log.Logger
-	// statements by workload and route.
+	// handler serves what is rare; what happens with each statement has its counters below.
+	handler    metrics.Handler
 	statements map[router.Workload]map[router.Route]metrics.CounterIface
+	packets    map[string]metrics.CounterIface
+	// transactionStatements and transactionPackets are what a transaction took.
+	transactionStatements, transactionPackets metrics.HistogramIface
 }
 
 func newObserver(logger log.Logger, handler metrics.Handler) *observer {
 	o := &observer{
-		logger:     log.NewThrottledLogger(logger, func() float64 { return unknownPerSecond }),
-		statements: map[router.Workload]map[router.Route]metrics.CounterIface{},
+		logger:                log.NewThrottledLogger(logger, func() float64 { return linesPerSecond }),
+		handler:               handler,
+		statements:            map[router.Workload]map[router.Route]metrics.CounterIface{},
+		packets:               map[string]metrics.CounterIface{},
+		transactionStatements: handler.Histogram("vitess_transaction_statements", metrics.Dimensionless),
+		transactionPackets:    handler.Histogram("vitess_transaction_round_trips", metrics.Dimensionless),
 	}
 	for _, workload := range []router.Workload{router.History, router.Matching, router.Metadata, router.Visibility, ""} {
 		o.statements[workload] = map[router.Route]metrics.CounterIface{}
@@ -32,13 +40,41 @@ func newObserver(logger log.Logger, handler metrics.Handler) *observer {
 			).Counter("vitess_statements")
 		}
 	}
+	for _, cause := range []string{causeRead, causeWrite, causeCount, causeSize, causeChunk, causeCommit} {
+		o.packets[cause] = handler.WithTags(metrics.StringTag("cause", cause)).Counter("vitess_packets")
+	}
 	return o
 }
 
+// planned counts a statement.
 func (o *observer) planned(plan *router.Plan, query string) {
 	o.statements[plan.Workload][plan.Route].Record(1)
 	if plan.Route == router.Unknown {
 		o.logger.Error("A statement cannot be routed to one Vitess shard; it is sent as it is unless vitess_unknown_statements is reject",
 			tag.Error(plan.Unknown), tag.String("statement", query))
 	}
+}
+
+// sending counts a packet of a pipelined transaction.
+func (o *observer) sending(cause string) { o.packets[cause].Record(1) }
+
+// transaction counts a pipelined transaction that ended.
+func (o *observer) transaction(statements, packets int) {
+	o.transactionStatements.Record(int64(statements))
+	o.transactionPackets.Record(int64(packets))
+}
+
+// retrying counts a packet that is sent again.
+func (o *observer) retrying(class Class) {
+	o.handler.WithTags(metrics.StringTag("class", string(class))).Counter("vitess_retries").Record(1)
+}
+
+// failed counts an error.
+func (o *observer) failed(class Class) {
+	o.handler.WithTags(metrics.StringTag("class", string(class))).Counter("vitess_errors").Record(1)
+}
+
+// defect logs an error that should never be.
+func (o *observer) defect(err error) {
+	o.logger.Error("A statement or transaction broke the rules that keep it on one Vitess shard", tag.Error(err))
 }

@@ -36,7 +36,7 @@ func (r *Router) plan(query string) (*Plan, error) {
 		nameColumns(statement, sources)
 	}
 
-	plan := &Plan{Keyspace: r.keyspaces[sources[0].Role], Workload: sources[0].workload, Route: Unsharded}
+	plan := &Plan{Keyspace: r.keyspaces[sources[0].Role], Table: sources[0].Name, Workload: sources[0].workload, Route: Unsharded}
 	if sources[0].sharded {
 		if plan.Route, plan.Column, err = place(parsed, sources); err != nil {
 			return nil, err
@@ -46,9 +46,15 @@ func (r *Router) plan(query string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	comment := directives(plan, parsed, sources[0].Name)
+	comment := directives(plan, parsed)
+	plan.Waits, plan.Promise = waits(parsed, sources[0])
+	plan.Key = keyArgs(parsed, sources[0])
 	switch parsed := parsed.(type) {
 	case *sqlparser.Insert:
+		plan.Insert = true
+		if rows, ok := parsed.Rows.(sqlparser.Values); ok {
+			plan.Rows = int64(len(rows))
+		}
 		dropKeyAssignments(parsed, sources[0])
 	case *sqlparser.Delete:
 		if unbounded(parsed, sources[0]) {
@@ -56,6 +62,7 @@ func (r *Router) plan(query string) (*Plan, error) {
 			plan.Chunk = r.maxRows
 		}
 	case *sqlparser.Select:
+		plan.Locks = parsed.Lock == sqlparser.ForUpdateLock
 		if key := pageKey(parsed, sources); key != nil {
 			next := paginate(parsed, key, r.maxRows, placeholders)
 			plan.Page = &Page{Rows: r.maxRows, Next: render(next, comment)}

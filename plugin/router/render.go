@@ -9,14 +9,14 @@ import (
 )
 
 // directives returns the comment that tells Vitess about a statement.
-func directives(plan *Plan, statement sqlparser.Statement, table string) string {
+func directives(plan *Plan, statement sqlparser.Statement) string {
 	priority := priorities[plan.Workload]
 	scatter := ""
 	if _, ok := statement.(*sqlparser.Delete); ok && ranges(statement) {
 		priority = backgroundPriority
 	}
 	if plan.Route == Scatter {
-		priority = max(priority, scatterAllowed[table].priority)
+		priority = max(priority, scatterAllowed[plan.Table].priority)
 		scatter = " " + sqlparser.DirectiveAllowScatter
 	}
 	return fmt.Sprintf("/*vt+ %s=%s %s=%d%s */", sqlparser.DirectiveWorkloadName, plan.Workload, sqlparser.DirectivePriority, priority, scatter)

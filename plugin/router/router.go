@@ -86,6 +86,8 @@ type Plan struct {
 	Route Route
 	// Keyspace is the name of the keyspace, "" if the statement is Passed or Unknown.
 	Keyspace string
+	// Table is the statement's first table, "" if the statement is Passed or Unknown.
+	Table string
 	// Column that decides the Vitess shard, "" unless the route is Single.
 	Column string
 	// Workload of the statement's tables.
@@ -97,6 +99,18 @@ type Plan struct {
 	Chunk int
 	// Page says how to read on after the first rows of a SELECT; nil if the statement is complete at once.
 	Page *Page
+	// Waits reports whether a write may wait in its transaction, see waits.go.
+	Waits bool
+	// Promise is what is known of the row count of a write that waits.
+	Promise Promise
+	// Insert reports whether the statement is an INSERT; Rows is then how many rows it lists.
+	Insert bool
+	Rows   int64
+	// Locks reports whether a SELECT locks its rows FOR UPDATE.
+	Locks bool
+	// Key has the indexes of the caller's arguments for the primary key of Table in key order, if the statement's
+	// conditions are that key and nothing else.
+	Key []int
 }
 
 // Page describes a SELECT that is read in pages by key. The last KeyText columns of a page's rows are the key of the

@@ -1,0 +1,474 @@
+package conn
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/temporal-vitess/temporal-vitess/plugin/router"
+)
+
+// A transaction is pipelined: BEGIN travels with its first statement, and a write whose result nobody needs yet waits
+// and travels with the next statement that cannot wait, or with COMMIT. Which may wait is in router's waits.go.
+//
+// The server executes the statements of a packet in order and stops at the first that fails; the transaction then
+// stays open until ROLLBACK. So a packet that fails leaves nothing behind once it is rolled back, and the errors of
+// one that ends with COMMIT mean that COMMIT was not reached, unless they are the loss of the connection.
+
+// Causes of sending, as metrics name them.
+const (
+	causeRead   = "read"   // a SELECT
+	causeWrite  = "write"  // a write that may not wait
+	causeCount  = "count"  // a row count that was not promised
+	causeSize   = "size"   // a packet is full
+	causeChunk  = "chunk"  // a DELETE with a row limit has to be complete
+	causeCommit = "commit" // COMMIT
+)
+
+// transaction is the state of a conn between BEGIN and COMMIT or ROLLBACK.
+type transaction struct {
+	conn *conn
+	// ctx is that of BeginTx, for what has no other: COMMIT, and row counts.
+	ctx context.Context
+	// begun is set once the server has got BEGIN.
+	begun   bool
+	waiting []*write
+	// size of what waits, see sizeOf.
+	size int
+	// locked has the rows that this transaction has found and locked FOR UPDATE, see rowKey.
+	locked map[string]bool
+	// failed is set once the transaction cannot be committed any more.
+	failed error
+	// counted for metrics.
+	statements, packets int
+}
+
+var _ driver.Tx = (*transaction)(nil)
+
+// write is a statement that waits, and the result that its caller already has.
+type write struct {
+	transaction *transaction
+	plan        *router.Plan
+	args        []driver.NamedValue
+	// promised is the row count that the caller may be told before the server has; negative if there is none.
+	promised int64
+	// affected is the row count, once the server has said it.
+	affected int64
+	done     bool
+}
+
+var _ driver.Result = (*write)(nil)
+
+// LastInsertId is not in use: no table of Temporal has ids that a caller asks for.
+func (w *write) LastInsertId() (int64, error) { return 0, errors.ErrUnsupported }
+
+// RowsAffected returns the row count. If neither known nor promised, it sends what waits.
+func (w *write) RowsAffected() (int64, error) {
+	switch {
+	case w.done:
+		return w.affected, nil
+	case w.promised >= 0:
+		return w.promised, nil
+	}
+	t := w.transaction
+	if err := t.flush(t.ctx, causeCount); err != nil {
+		return 0, err
+	}
+	if !w.done {
+		return 0, errors.New("the row count of a statement whose transaction was rolled back is not known")
+	}
+	return w.affected, nil
+}
+
+// arrive takes the row count of the server and compares it with what was promised.
+func (w *write) arrive(affected int64) error {
+	w.affected, w.done = affected, true
+	if w.promised < 0 || affected == w.promised {
+		return nil
+	}
+	if w.plan.Promise == router.UpsertedRow && affected == 2 {
+		return nil
+	}
+	return &Error{Class: Defect, Text: fmt.Sprintf("a statement affected %d rows instead of %d, which Temporal was told already: %s",
+		affected, w.promised, w.plan.Statement.SQL)}
+}
+
+// exec executes a statement in the transaction, now or later.
+func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver.NamedValue) (driver.Result, error) {
+	if t.failed != nil {
+		return nil, t.failed
+	}
+	if err := t.makeRoom(ctx, plan, args); err != nil {
+		return nil, err
+	}
+	t.statements++
+	if plan.Waits {
+		w := &write{transaction: t, plan: plan, args: keep(args), promised: t.promise(plan, args)}
+		t.waiting = append(t.waiting, w)
+		return w, nil
+	}
+	if plan.Insert && len(t.waiting) > 0 {
+		return t.execInsert(ctx, plan, args)
+	}
+	affected, err := t.send(ctx, causeWrite, &plan.Statement, args)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := t.finishChunks(ctx, plan, args, affected)
+	return driver.RowsAffected(affected + rest), err
+}
+
+// promise returns the row count that a waiting write may be said to have, negative if none.
+func (t *transaction) promise(plan *router.Plan, args []driver.NamedValue) int64 {
+	switch plan.Promise {
+	case router.InsertedRows:
+		return plan.Rows
+	case router.UpsertedRow:
+		if plan.Rows == 1 {
+			return 1
+		}
+	case router.LockedRow:
+		if plan.Key != nil && t.locked[rowKey(plan, args)] {
+			return 1
+		}
+	}
+	return -1
+}
+
+// makeRoom sends what waits if the next statement must not travel with it: because of its size, or because a DELETE
+// that waits has a row limit, and has to be complete before its table is touched again, and before the results of
+// another statement are in the way.
+func (t *transaction) makeRoom(ctx context.Context, plan *router.Plan, args []driver.NamedValue) error {
+	if slices.ContainsFunc(t.waiting, func(w *write) bool { return w.plan.Chunk > 0 && (w.plan.Table == plan.Table || !plan.Waits) }) {
+		if err := t.flush(ctx, causeChunk); err != nil {
+			return err
+		}
+	}
+	size := sizeOf(plan.Statement, args)
+	if len(t.waiting) > 0 && t.size+size > maxPacket {
+		if err := t.flush(ctx, causeSize); err != nil {
+			return err
+		}
+	}
+	t.size += size
+	return nil
+}
+
+// flush sends what waits.
+func (t *transaction) flush(ctx context.Context, cause string) error {
+	if t.failed != nil {
+		return t.failed
+	}
+	if len(t.waiting) == 0 {
+		return nil
+	}
+	_, err := t.send(ctx, cause, nil, nil)
+	return err
+}
+
+// send sends what waits and, if given, a statement that returns no rows. It returns the row count of that statement.
+func (t *transaction) send(ctx context.Context, cause string, last *router.Statement, args []driver.NamedValue) (int64, error) {
+	writes := t.take()
+	p := t.packet()
+	first := p.statements
+	for _, w := range writes {
+		p.add(w.plan.Statement.SQL, bind(w.plan.Statement, w.args))
+	}
+	if last != nil {
+		p.add(last.SQL, bind(*last, args))
+	}
+	t.sending(cause)
+	result, err := t.conn.execPacket(ctx, p, replay{transaction: true, fresh: !t.begun, commits: cause == causeCommit})
+	if err != nil {
+		return 0, t.fail(err, writes, last)
+	}
+	t.begun = true
+	all, ok := result.(mysql.Result)
+	if !ok || len(all.AllRowsAffected()) != p.statements {
+		return 0, t.defect(fmt.Errorf("%d statements were sent together, but the server did not answer as many", p.statements))
+	}
+	counts := all.AllRowsAffected()
+	for i, w := range writes {
+		if err := w.arrive(counts[first+i]); err != nil {
+			return 0, t.defect(err)
+		}
+	}
+	if cause != causeCommit {
+		if err := t.completeChunks(ctx, writes); err != nil {
+			return 0, err
+		}
+	}
+	return counts[len(counts)-1], nil
+}
+
+// query sends what waits and a SELECT, and returns its rows.
+func (t *transaction) query(ctx context.Context, plan *router.Plan, args []driver.NamedValue) (driver.Rows, error) {
+	if t.failed != nil {
+		return nil, t.failed
+	}
+	if err := t.makeRoom(ctx, plan, args); err != nil {
+		return nil, err
+	}
+	t.statements++
+	rows, err := t.queryPacket(ctx, causeRead, plan, args)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Locks && plan.Key != nil {
+		return &lockedRows{Rows: rows, found: func() { t.locked[rowKey(plan, args)] = true }}, nil
+	}
+	return rows, nil
+}
+
+// execInsert sends what waits and an INSERT whose duplicate key upstream interprets. The error of the INSERT is told
+// from those of what waits by a result between them.
+func (t *transaction) execInsert(ctx context.Context, plan *router.Plan, args []driver.NamedValue) (driver.Result, error) {
+	rows, err := t.queryPacket(ctx, causeWrite, plan, args)
+	if err != nil {
+		return nil, err
+	}
+	return driver.RowsAffected(plan.Rows), rows.Close()
+}
+
+// rowCount is put behind a waiting write in a packet that ends with a SELECT or INSERT. Its result is the row count of
+// the statement before it, which the driver does not tell otherwise, and shows that this one succeeded. Vtgate answers
+// it itself.
+const rowCount = "select row_count()"
+
+// queryPacket sends what waits and a last statement. It returns the rows of a SELECT, and no rows of an INSERT.
+func (t *transaction) queryPacket(ctx context.Context, cause string, plan *router.Plan, args []driver.NamedValue) (driver.Rows, error) {
+	writes := t.take()
+	p := t.packet()
+	var counted []*write
+	for i, w := range writes {
+		p.add(w.plan.Statement.SQL, bind(w.plan.Statement, w.args))
+		if w.promised >= 0 || i == len(writes)-1 {
+			p.add(rowCount, nil)
+			counted = append(counted, w)
+		}
+	}
+	p.add(plan.Statement.SQL, bind(plan.Statement, args))
+	t.sending(cause)
+	rows, err := t.conn.queryPacket(ctx, p, replay{transaction: true, fresh: !t.begun})
+	if err != nil {
+		if len(writes) == 0 { // the last statement's own, as without pipelining
+			t.begun = true
+			return nil, err
+		}
+		return nil, t.fail(err, writes, &plan.Statement)
+	}
+	t.begun = true
+	if len(writes) == 0 {
+		return rows, nil
+	}
+	results, ok := rows.(driver.RowsNextResultSet)
+	if !ok {
+		_ = rows.Close()
+		return nil, t.defect(errors.New("the driver's rows have no further results"))
+	}
+	for i, w := range counted {
+		affected, err := readCount(rows)
+		if err == nil {
+			err = w.arrive(affected)
+		}
+		if err != nil {
+			_ = rows.Close()
+			return nil, t.fail(err, writes, nil)
+		}
+		err = results.NextResultSet()
+		last := i == len(counted)-1
+		switch {
+		case err == nil:
+		case last && errors.Is(err, io.EOF) && plan.Insert:
+			return rows, nil
+		case last: // the last statement's own error; what waited has been executed
+			_ = rows.Close()
+			return nil, err
+		default:
+			_ = rows.Close()
+			return nil, t.fail(err, writes, nil)
+		}
+	}
+	return rows, nil
+}
+
+func readCount(rows driver.Rows) (int64, error) {
+	row := make([]driver.Value, 1)
+	if err := rows.Next(row); err != nil {
+		return 0, err
+	}
+	switch value := row[0].(type) {
+	case int64:
+		return value, nil
+	case []byte:
+		return strconv.ParseInt(string(value), 10, 64)
+	default:
+		return 0, fmt.Errorf("%s returned a %T", rowCount, value)
+	}
+}
+
+// completeChunks goes on with each DELETE that has reached its row limit.
+func (t *transaction) completeChunks(ctx context.Context, writes []*write) error {
+	for _, w := range writes {
+		rest, err := t.finishChunks(ctx, w.plan, w.args, w.affected)
+		if err != nil {
+			return err
+		}
+		w.affected += rest
+	}
+	return nil
+}
+
+// finishChunks repeats a DELETE whose last execution affected that many rows until one reaches fewer than its limit, and
+// returns the rows of the repetitions.
+func (t *transaction) finishChunks(ctx context.Context, plan *router.Plan, args []driver.NamedValue, affected int64) (int64, error) {
+	total := int64(0)
+	for plan.Chunk > 0 && affected == int64(plan.Chunk) {
+		var err error
+		if affected, err = t.send(ctx, causeChunk, &plan.Statement, args); err != nil {
+			return 0, err
+		}
+		total += affected
+	}
+	return total, nil
+}
+
+// begin starts a transaction, in the packet of its first statement.
+const begin = "begin"
+
+// packet returns a packet for the transaction's next statements: with BEGIN in it, if that has not been sent.
+func (t *transaction) packet() *packet {
+	p := &packet{}
+	if !t.begun {
+		p.add(begin, nil)
+	}
+	return p
+}
+
+func (t *transaction) take() []*write {
+	writes := t.waiting
+	t.waiting, t.size = nil, 0
+	return writes
+}
+
+func (t *transaction) sending(cause string) {
+	t.packets++
+	t.conn.connector.observer.sending(cause)
+}
+
+// fail ends a transaction after an error of a packet, and returns the error for the caller. The error of a packet with
+// what waited never is a bare duplicate key: upstream would take it for that of its last statement.
+func (t *transaction) fail(err error, writes []*write, last *router.Statement) error {
+	t.begun = true // the server may have got as far as BEGIN
+	if len(writes) == 0 {
+		return err
+	}
+	var statements []string
+	for _, w := range writes {
+		if !w.done {
+			statements = append(statements, w.plan.Statement.SQL)
+		}
+	}
+	if last != nil {
+		statements = append(statements, last.SQL)
+	}
+	t.failed = &Error{Class: classify(err), Text: fmt.Sprintf("%v (one of the statements sent together: %s)", err, strings.Join(statements, "; "))}
+	return t.failed
+}
+
+// defect ends a transaction whose promises were broken.
+func (t *transaction) defect(err error) error {
+	t.failed = err
+	t.conn.connector.observer.defect(err)
+	return err
+}
+
+// Commit sends what waits, and COMMIT with it. If it fails otherwise than by the loss of the connection, nothing is
+// left behind.
+func (t *transaction) Commit() error {
+	defer t.end()
+	if t.failed == nil && slices.ContainsFunc(t.waiting, func(w *write) bool { return w.plan.Chunk > 0 }) {
+		_ = t.flush(t.ctx, causeChunk) // the error is in t.failed
+	}
+	if t.failed != nil {
+		return errors.Join(t.failed, t.rollback())
+	}
+	if !t.begun && len(t.waiting) == 0 {
+		return nil
+	}
+	_, err := t.send(t.ctx, causeCommit, &router.Statement{SQL: "commit"}, nil)
+	switch {
+	case err == nil:
+		return nil
+	case t.conn.IsValid():
+		// An error before COMMIT leaves the transaction open, and database/sql takes it for ended.
+		return errors.Join(err, t.rollback())
+	case classify(err) == Canceled:
+		return &Error{Class: Ambiguous, Text: fmt.Sprintf("the caller's context ended during COMMIT: %v", err)}
+	default:
+		return err
+	}
+}
+
+// Rollback drops what waits, and sends ROLLBACK if the server knows of the transaction.
+func (t *transaction) Rollback() error {
+	defer t.end()
+	return t.rollback()
+}
+
+func (t *transaction) rollback() error {
+	t.waiting = nil
+	if !t.begun {
+		return nil
+	}
+	return t.conn.rollback(t.ctx)
+}
+
+func (t *transaction) end() {
+	t.conn.transaction = nil
+	t.conn.connector.observer.transaction(t.statements, t.packets)
+}
+
+// rowKey names a row by its table and primary key.
+func rowKey(plan *router.Plan, args []driver.NamedValue) string {
+	var key strings.Builder
+	key.WriteString(plan.Table)
+	for _, index := range plan.Key {
+		fmt.Fprintf(&key, "\x00%v", args[index].Value)
+	}
+	return key.String()
+}
+
+// lockedRows reports the first row that a locking SELECT finds.
+type lockedRows struct {
+	driver.Rows
+	found func()
+}
+
+func (r *lockedRows) Next(values []driver.Value) error {
+	err := r.Rows.Next(values)
+	if err == nil && r.found != nil {
+		r.found()
+		r.found = nil
+	}
+	return err
+}
+
+// keep copies the bytes of a statement that waits, since its caller may reuse them.
+func keep(args []driver.NamedValue) []driver.NamedValue {
+	args = slices.Clone(args)
+	for i := range args {
+		if value, ok := args[i].Value.([]byte); ok {
+			args[i].Value = bytes.Clone(value)
+		}
+	}
+	return args
+}
