@@ -107,6 +107,9 @@ func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx
 		return c.transaction, nil
 	}
 	tx, err := c.baseConn.BeginTx(ctx, options)
+	if errors.Is(err, driver.ErrBadConn) {
+		return nil, err // database/sql takes another connection
+	}
 	if err != nil {
 		return nil, c.explain(err, begin)
 	}

@@ -42,6 +42,8 @@ var errorTable = []struct {
 	// when it is seen.
 	when string
 }{
+	{1062, "", Refused, "a duplicate key, whatever the key's values say"},
+
 	{0, "multi-db transaction attempted", Defect, "a transaction writes to a second Vitess shard"},
 	{0, "VT12001", Defect, "vtgate does not support the statement on a sharded keyspace"},
 	{0, "which is disallowed using the `no-scatter`", Defect, "a query without its sharding column"},
@@ -49,7 +51,9 @@ var errorTable = []struct {
 	{0, "VT15001", NotCommitted, "the first statement of a transaction, while its Vitess shard fails over"},
 
 	{0, "transaction pool connection limit exceeded", Overloaded, "a vttablet has no connection for a transaction"},
-	{0, "pool waiter count exceeded", Overloaded, "a vttablet has no connection for a statement"},
+	{0, "transaction pool connection waiter cap exceeded", Overloaded, "a vttablet has no connection for a transaction"},
+	{0, "connection pool waiter cap reached", Overloaded, "a vttablet has no connection for a statement"},
+	{0, "connection pool timed out", Overloaded, "a vttablet has no connection for a statement"},
 	{0, "Transaction throttled", Overloaded, "Vitess' transaction throttler"},
 	{1040, "", Overloaded, "too many connections"},
 	{1041, "", Overloaded, "out of resources"},
@@ -88,8 +92,10 @@ func classify(err error) Class {
 	case errors.As(err, &classified):
 		return classified.Class
 	case errors.As(err, &serverError):
+		// A vttablet ends its errors with the statement and its values, which may hold any text.
+		message, _, _ := strings.Cut(serverError.Message, `: Sql: "`)
 		for _, row := range errorTable {
-			if (row.number == 0 || row.number == serverError.Number) && strings.Contains(serverError.Message, row.text) {
+			if (row.number == 0 || row.number == serverError.Number) && strings.Contains(message, row.text) {
 				return row.class
 			}
 		}

@@ -72,7 +72,7 @@ func retry[T any](
 			if reconnected = true; c.reconnect(ctx) != nil {
 				return err
 			}
-			return errStale
+			return &again{NotExecuted, err}
 		case class.retryable() && r.transaction:
 			if rollbackErr := c.rollback(ctx); rollbackErr != nil {
 				return err
@@ -85,16 +85,11 @@ func retry[T any](
 		}
 	}, retryPolicy, func(err error) bool {
 		var transient *again
-		switch {
-		case errors.Is(err, errStale):
-			c.connector.observer.retrying(NotExecuted)
-			return true
-		case errors.As(err, &transient):
-			c.connector.observer.retrying(transient.class)
-			return true
-		default:
+		if !errors.As(err, &transient) {
 			return false
 		}
+		c.connector.observer.retrying(transient.class)
+		return true
 	})
 	var transient *again
 	if errors.As(err, &transient) {
@@ -102,9 +97,6 @@ func retry[T any](
 	}
 	return result, c.explain(err, p.sql.String())
 }
-
-// errStale says that a packet may be sent on the connection that replaced a lost one.
-var errStale = errors.New("the connection was lost before anything was applied")
 
 // again wraps an error after which a packet may be sent again.
 type again struct {
@@ -148,12 +140,12 @@ func (c *conn) explain(err error, sql string) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	if errors.Is(err, driver.ErrSkip) { // go-sql-driver asks for a server-side PREPARE
-		return fmt.Errorf("the values of a statement could not be filled in: it has to stay below maxAllowedPacket "+
-			"(connectAttributes, 64 MiB by default) with them, and have as many as placeholders (statement: %s)", sql)
-	}
 	if len(sql) > maxQuoted {
 		sql = sql[:maxQuoted] + "…"
+	}
+	if errors.Is(err, driver.ErrSkip) { // go-sql-driver asks for a server-side PREPARE
+		return &Error{Class: Refused, Text: "the values of a statement could not be filled in: it has to stay below maxAllowedPacket " +
+			"(connectAttributes, 64 MiB by default) with them, and have as many as placeholders (statement: " + sql + ")"}
 	}
 	class := classify(err)
 	c.connector.observer.failed(class)

@@ -29,7 +29,7 @@ const (
 	causeWrite  = "write"  // a write that may not wait
 	causeCount  = "count"  // a row count that was not promised
 	causeSize   = "size"   // a packet is full
-	causeChunk  = "chunk"  // a DELETE with a row limit has to be complete
+	causeChunk  = "chunk"  // a DELETE with a row limit
 	causeCommit = "commit" // COMMIT
 )
 
@@ -58,6 +58,8 @@ type write struct {
 	transaction *transaction
 	plan        *router.Plan
 	args        []driver.NamedValue
+	// size, see sizeOf.
+	size int
 	// promised is the row count that the caller may be told before the server has; negative if there is none.
 	promised int64
 	// affected is the row count, once the server has said it.
@@ -111,8 +113,9 @@ func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver
 	}
 	t.statements++
 	if plan.Waits {
-		w := &write{transaction: t, plan: plan, args: keep(args), promised: t.promise(plan, args)}
+		w := &write{transaction: t, plan: plan, args: keep(args), size: sizeOf(plan.Statement, args), promised: t.promise(plan, args)}
 		t.waiting = append(t.waiting, w)
+		t.size += w.size
 		return w, nil
 	}
 	if plan.Insert && len(t.waiting) > 0 {
@@ -143,22 +146,15 @@ func (t *transaction) promise(plan *router.Plan, args []driver.NamedValue) int64
 	return -1
 }
 
-// makeRoom sends what waits if the next statement must not travel with it: because of its size, or because a DELETE
-// that waits has a row limit, and has to be complete before its table is touched again, and before the results of
-// another statement are in the way.
+// makeRoom sends what waits if the next statement must not travel with it: because of its size, or because it does not
+// wait, so that the DELETEs have to be complete.
 func (t *transaction) makeRoom(ctx context.Context, plan *router.Plan, args []driver.NamedValue) error {
-	if slices.ContainsFunc(t.waiting, func(w *write) bool { return w.plan.Chunk > 0 && (w.plan.Table == plan.Table || !plan.Waits) }) {
-		if err := t.flush(ctx, causeChunk); err != nil {
-			return err
-		}
+	if len(t.waiting) > 0 && t.size+sizeOf(plan.Statement, args) > maxPacket {
+		return t.flush(ctx, causeSize)
 	}
-	size := sizeOf(plan.Statement, args)
-	if len(t.waiting) > 0 && t.size+size > maxPacket {
-		if err := t.flush(ctx, causeSize); err != nil {
-			return err
-		}
+	if !plan.Waits {
+		return t.completeDeletes(ctx)
 	}
-	t.size += size
 	return nil
 }
 
@@ -167,11 +163,47 @@ func (t *transaction) flush(ctx context.Context, cause string) error {
 	if t.failed != nil {
 		return t.failed
 	}
-	if len(t.waiting) == 0 {
-		return nil
+	if err := t.completeDeletes(ctx); err != nil || len(t.waiting) == 0 {
+		return err
 	}
 	_, err := t.send(ctx, cause, nil, nil)
 	return err
+}
+
+// completeDeletes sends the DELETEs with a row limit that wait, and repeats them until they are complete. The writes
+// behind one that are to the same table go on waiting. Those to other tables may overtake it: their rows have nothing
+// to do with each other.
+func (t *transaction) completeDeletes(ctx context.Context) error {
+	for slices.ContainsFunc(t.waiting, func(w *write) bool { return w.plan.Chunk > 0 }) {
+		var behind []*write
+		waiting := t.take()
+		deleted := map[string]bool{}
+		for _, w := range waiting {
+			if deleted[w.plan.Table] {
+				behind = append(behind, w)
+				continue
+			}
+			deleted[w.plan.Table] = w.plan.Chunk > 0
+			t.waiting = append(t.waiting, w)
+		}
+		deletes := t.waiting
+		if _, err := t.send(ctx, causeChunk, nil, nil); err != nil {
+			return err
+		}
+		for _, w := range deletes {
+			rest, err := t.finishChunks(ctx, w.plan, w.args, w.affected)
+			if err != nil {
+				t.failed = err // a part of the rows is deleted
+				return err
+			}
+			w.affected += rest
+		}
+		t.waiting = behind
+		for _, w := range behind {
+			t.size += w.size
+		}
+	}
+	return nil
 }
 
 // send sends what waits and, if given, a statement that returns no rows. It returns the row count of that statement.
@@ -199,11 +231,6 @@ func (t *transaction) send(ctx context.Context, cause string, last *router.State
 	for i, w := range writes {
 		if err := w.arrive(counts[first+i]); err != nil {
 			return 0, t.defect(err)
-		}
-	}
-	if cause != causeCommit {
-		if err := t.completeChunks(ctx, writes); err != nil {
-			return 0, err
 		}
 	}
 	return counts[len(counts)-1], nil
@@ -259,10 +286,6 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 	t.sending(cause)
 	rows, err := t.conn.queryPacket(ctx, p, replay{transaction: true, fresh: !t.begun})
 	if err != nil {
-		if len(writes) == 0 { // the last statement's own, as without pipelining
-			t.begun = true
-			return nil, err
-		}
 		return nil, t.fail(err, writes, &plan.Statement)
 	}
 	t.begun = true
@@ -276,12 +299,13 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 	}
 	for i, w := range counted {
 		affected, err := readCount(rows)
-		if err == nil {
-			err = w.arrive(affected)
-		}
 		if err != nil {
 			_ = rows.Close()
-			return nil, t.fail(err, writes, nil)
+			return nil, t.fail(t.conn.explain(err, rowCount), writes, &plan.Statement)
+		}
+		if err := w.arrive(affected); err != nil {
+			_ = rows.Close()
+			return nil, t.defect(err)
 		}
 		err = results.NextResultSet()
 		last := i == len(counted)-1
@@ -291,10 +315,10 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 			return rows, nil
 		case last: // the last statement's own error; what waited has been executed
 			_ = rows.Close()
-			return nil, err
+			return nil, t.fail(t.conn.explain(err, plan.Statement.SQL), nil, &plan.Statement)
 		default:
 			_ = rows.Close()
-			return nil, t.fail(err, writes, nil)
+			return nil, t.fail(t.conn.explain(err, p.sql.String()), writes, &plan.Statement)
 		}
 	}
 	return rows, nil
@@ -313,18 +337,6 @@ func readCount(rows driver.Rows) (int64, error) {
 	default:
 		return 0, fmt.Errorf("%s returned a %T", rowCount, value)
 	}
-}
-
-// completeChunks goes on with each DELETE that has reached its row limit.
-func (t *transaction) completeChunks(ctx context.Context, writes []*write) error {
-	for _, w := range writes {
-		rest, err := t.finishChunks(ctx, w.plan, w.args, w.affected)
-		if err != nil {
-			return err
-		}
-		w.affected += rest
-	}
-	return nil
 }
 
 // finishChunks repeats a DELETE whose last execution affected that many rows until one reaches fewer than its limit, and
@@ -364,11 +376,16 @@ func (t *transaction) sending(cause string) {
 	t.conn.connector.observer.sending(cause)
 }
 
-// fail ends a transaction after an error of a packet, and returns the error for the caller. The error of a packet with
-// what waited never is a bare duplicate key: upstream would take it for that of its last statement.
+// fail takes note of the error of a packet, and returns what its caller should see. The transaction goes on, as without
+// pipelining, only where the server refused a statement that nobody had been told was done: the server may have rolled
+// it back, and would take what follows for statements outside of one. The error of a packet with what waited never is a
+// bare duplicate key: upstream would take it for that of its last statement.
 func (t *transaction) fail(err error, writes []*write, last *router.Statement) error {
 	t.begun = true // the server may have got as far as BEGIN
 	if len(writes) == 0 {
+		if classify(err) != Refused {
+			t.failed = err
+		}
 		return err
 	}
 	var statements []string
@@ -395,16 +412,17 @@ func (t *transaction) defect(err error) error {
 // left behind.
 func (t *transaction) Commit() error {
 	defer t.end()
-	if t.failed == nil && slices.ContainsFunc(t.waiting, func(w *write) bool { return w.plan.Chunk > 0 }) {
-		_ = t.flush(t.ctx, causeChunk) // the error is in t.failed
+	err := t.failed
+	if err == nil {
+		err = t.completeDeletes(t.ctx)
 	}
-	if t.failed != nil {
-		return errors.Join(t.failed, t.rollback())
+	if err != nil {
+		return errors.Join(err, t.rollback())
 	}
 	if !t.begun && len(t.waiting) == 0 {
 		return nil
 	}
-	_, err := t.send(t.ctx, causeCommit, &router.Statement{SQL: "commit"}, nil)
+	_, err = t.send(t.ctx, causeCommit, &router.Statement{SQL: "commit"}, nil)
 	switch {
 	case err == nil:
 		return nil

@@ -51,7 +51,7 @@ func (r *Router) plan(query string) (*Plan, error) {
 	plan.Key = keyArgs(parsed, sources[0])
 	switch parsed := parsed.(type) {
 	case *sqlparser.Insert:
-		plan.Insert = true
+		plan.Insert = len(parsed.OnDup) == 0 && !bool(parsed.Ignore)
 		if rows, ok := parsed.Rows.(sqlparser.Values); ok {
 			plan.Rows = int64(len(rows))
 		}

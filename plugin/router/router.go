@@ -103,9 +103,11 @@ type Plan struct {
 	Waits bool
 	// Promise is what is known of the row count of a write that waits.
 	Promise Promise
-	// Insert reports whether the statement is an INSERT; Rows is then how many rows it lists.
+	// Insert reports whether the statement is an INSERT that affects the rows it lists or fails: without IGNORE and ON
+	// DUPLICATE KEY UPDATE.
 	Insert bool
-	Rows   int64
+	// Rows is how many rows an INSERT of any kind lists.
+	Rows int64
 	// Locks reports whether a SELECT locks its rows FOR UPDATE.
 	Locks bool
 	// Key has the indexes of the caller's arguments for the primary key of Table in key order, if the statement's
