@@ -85,9 +85,11 @@ func TestVitessTemplateSetsThePluginsOptions(t *testing.T) {
 	main, visibility := options()
 	require.Equal(t, map[string]string{
 		"vitess_global_keyspace": "temporal_global", "vitess_max_rows": "10000", "vitess_unknown_statements": "pass",
+		"vitess_pipelining": "on",
 	}, main)
 	require.Equal(t, map[string]string{
 		"vitess_visibility_profile": "namespace", "vitess_max_rows": "10000", "vitess_unknown_statements": "pass",
+		"vitess_pipelining": "on",
 	}, visibility)
 
 	t.Setenv("DBNAME", "orders")
@@ -98,12 +100,15 @@ func TestVitessTemplateSetsThePluginsOptions(t *testing.T) {
 	t.Setenv("VITESS_VISIBILITY_PROFILE", "spread")
 	t.Setenv("VITESS_MAX_ROWS", "500")
 	t.Setenv("VITESS_UNKNOWN_STATEMENTS", "reject")
+	t.Setenv("VITESS_PIPELINING", "off")
 	main, visibility = options()
 	require.Equal(t, map[string]string{
 		"vitess_global_keyspace": "global", "vitess_max_rows": "500", "vitess_unknown_statements": "reject",
+		"vitess_pipelining": "off",
 	}, main)
 	require.Equal(t, map[string]string{
 		"vitess_visibility_profile": "spread", "vitess_max_rows": "500", "vitess_unknown_statements": "reject",
+		"vitess_pipelining": "off",
 	}, visibility)
 }
 

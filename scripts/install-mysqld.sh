@@ -67,6 +67,13 @@ fi
 apt=$dir/apt
 rm -rf "$apt" "$dir/packages" "$dir/unpacked"
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/state" "$apt/empty" "$dir/packages"
+# The machine's own settings (a proxy, say) count, but for its hooks: they tidy up folders of the system.
+mkdir "$apt/conf.d"
+for part in /etc/apt/apt.conf.d/*; do
+  if [[ -r $part ]] && ! grep -q Invoke "$part"; then cp "$part" "$apt/conf.d/"; fi
+done
+echo "Dir::Etc::Parts \"$apt/conf.d\";" >"$apt/apt.conf"
+export APT_CONFIG=$apt/apt.conf
 arch=$(dpkg --print-architecture)
 : >"$apt/status"
 echo "deb [arch=$arch signed-by=$keyring] ${DEBIAN_MIRROR:-http://deb.debian.org/debian} sid main" >"$apt/sources.list"

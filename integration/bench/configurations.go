@@ -37,6 +37,7 @@ var configurations = []configuration{
 	{Name: unsharded, Title: "upstream's mysql8 on an unsharded keyspace of Vitess"},
 	{Name: "c1", Title: "the plugin on 1 Vitess shard", VitessShards: 1},
 	{Name: "c2", Title: "the plugin on 2 Vitess shards", VitessShards: 2, RunsServer: true},
+	{Name: "c2-off", Title: "the plugin on 2 Vitess shards, pipelining off", VitessShards: 2, Attributes: map[string]string{"vitess_pipelining": "off"}},
 	{Name: "c4", Title: "the plugin on 4 Vitess shards", VitessShards: 4},
 }
 

@@ -3,6 +3,7 @@ package persistence
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,18 @@ func onVitessWithStock(t *testing.T, running *testbed.Testbed) *database {
 	db.main.PluginName = upstreammysql.PluginName
 	db.main.ConnectAttributes = map[string]string{"transaction_mode": "'single'"}
 	return db
+}
+
+// withoutPipelining reaches the same database with each statement of a transaction on its own.
+func (d *database) withoutPipelining() *database {
+	off := func(cfg config.SQL) *config.SQL {
+		cfg.ConnectAttributes = maps.Clone(cfg.ConnectAttributes)
+		cfg.ConnectAttributes["vitess_pipelining"] = "off"
+		return &cfg
+	}
+	other := *d
+	other.main, other.visibility = off(*d.main), off(*d.visibility)
+	return &other
 }
 
 // openMySQL connects to the mysqld of a testbed.

@@ -80,6 +80,16 @@ func TestUpstream(t *testing.T) {
 	})
 }
 
+// TestUpstreamOff runs upstream's suites through the plugin without pipelining.
+func TestUpstreamOff(t *testing.T) {
+	t.Run("mysql", func(t *testing.T) {
+		db := onVitess(t, bed(t, 2)).withoutPipelining()
+		for _, upstream := range upstreamSuites {
+			upstream.runOn(t, db)
+		}
+	})
+}
+
 // TestUpstreamSuitesAreComplete finds suites that a new Temporal release brings.
 func TestUpstreamSuitesAreComplete(t *testing.T) {
 	folder, err := build.Import("go.temporal.io/server/common/persistence/tests", ".", build.FindOnly)

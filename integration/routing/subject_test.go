@@ -77,7 +77,8 @@ type recordedPlugin struct {
 
 func (p recordedPlugin) CreateDB(kind sqlplugin.DbKind, cfg *config.SQL, _ resolver.ServiceResolver, logger log.Logger, handler metrics.Handler) (sqlplugin.GenericDB, error) {
 	store := *cfg
-	store.ConnectAttributes = map[string]string{"vitess_unknown_statements": "reject"}
+	// Each statement on its own is what the recorder answers and the golden file lists.
+	store.ConnectAttributes = map[string]string{"vitess_unknown_statements": "reject", "vitess_pipelining": "off"}
 	if kind == sqlplugin.DbKindVisibility {
 		store.DatabaseName = string(vschema.Visibility)
 		store.ConnectAttributes["vitess_visibility_profile"] = string(p.profile)

@@ -41,6 +41,7 @@ func TestBinary(t *testing.T) {
 		"VISIBILITY_DBNAME":         testbed.SpreadVisibility,
 		"VITESS_VISIBILITY_PROFILE": string(vschema.ProfileSpread),
 		"VITESS_UNKNOWN_STATEMENTS": "reject",
+		"VITESS_PIPELINING":         "off", // the tests of integration/workflows have it on
 		"NUM_HISTORY_SHARDS":        "16",
 		"DYNAMIC_CONFIG_FILE_PATH":  "../../config/dynamicconfig/docker.yaml",
 		"BIND_ON_IP":                host,

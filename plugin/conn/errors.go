@@ -75,6 +75,7 @@ var errorTable = []struct {
 
 	{0, "exceeded timeout", NotCommitted, "vttablet's transaction killer"},
 	{0, "for tx killer rollback", NotCommitted, "vttablet's transaction killer"},
+	{0, "not found (potential transaction timeout)", NotCommitted, "a statement after vttablet's transaction killer"},
 	{1213, "", NotCommitted, "a deadlock"},
 
 	{0, "code = Canceled desc = EOF", Ambiguous, "mysqld was killed"},

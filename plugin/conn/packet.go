@@ -16,6 +16,8 @@ type packet struct {
 	sql        strings.Builder
 	args       []driver.NamedValue
 	statements int
+	// uneven is set if a statement has more or fewer placeholders than values: the next one would take the difference.
+	uneven bool
 }
 
 func (p *packet) add(sql string, args []driver.NamedValue) {
@@ -23,6 +25,7 @@ func (p *packet) add(sql string, args []driver.NamedValue) {
 		p.sql.WriteString("; ")
 	}
 	p.statements++
+	p.uneven = p.uneven || strings.Count(sql, "?") != len(args)
 	p.sql.WriteString(sql)
 	for _, arg := range args {
 		arg.Ordinal = len(p.args) + 1

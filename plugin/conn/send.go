@@ -56,6 +56,9 @@ func retry[T any](
 	send func(context.Context, string, []driver.NamedValue) (T, error),
 ) (T, error) {
 	var result T
+	if p.uneven && p.statements > 1 {
+		return result, c.explain(driver.ErrSkip, p.sql.String())
+	}
 	reconnected := false
 	err := backoff.ThrottleRetryContext(ctx, func(ctx context.Context) error {
 		var err error

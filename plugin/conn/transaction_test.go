@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"strings"
@@ -489,4 +490,15 @@ func TestACallerThatEndsDuringCommitIsTold(t *testing.T) {
 		require.Equal(t, Ambiguous, classified.Class)
 		require.False(t, errors.Is(err, context.Canceled))
 	}
+}
+
+func TestValuesDoNotMoveToTheNextStatement(t *testing.T) {
+	p := &packet{}
+	p.add("insert into t values (?)", []driver.NamedValue{{Value: 1}, {Value: 2}})
+	p.add("insert into u values (?, ?)", []driver.NamedValue{{Value: 3}})
+	require.True(t, p.uneven)
+	even := &packet{}
+	even.add(begin, nil)
+	even.add("insert into t values (?)", []driver.NamedValue{{Value: 1}})
+	require.False(t, even.uneven)
 }
