@@ -30,7 +30,7 @@ type settings struct {
 var (
 	thorough = settings{
 		Delays: []time.Duration{0, time.Millisecond, 3 * time.Millisecond},
-		Rounds: 10, Batch: 20, Callers: 32, Slots: 3, SlotLength: 2 * time.Second,
+		Rounds: 10, Batch: 8, Callers: 32, Slots: 2, SlotLength: 500 * time.Millisecond,
 		Workflows: 200, WorkflowsAtOnce: 8,
 	}
 	quick = settings{

@@ -95,15 +95,13 @@ func (c *conn) query(ctx context.Context, statement router.Statement, args []dri
 }
 
 func single(statement router.Statement, args []driver.NamedValue) *packet {
-	p := &packet{}
-	p.add(statement.SQL, bind(statement, args))
-	return p
+	return &packet{statements: []boundStatement{{statement.SQL, bind(statement, args)}}}
 }
 
 // BeginTx starts a transaction; if it is pipelined nothing is sent yet.
 func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if c.connector.pipelines(options) {
-		c.transaction = &transaction{conn: c, ctx: ctx, locked: map[string]bool{}}
+		c.transaction = &transaction{conn: c, ctx: ctx}
 		return c.transaction, nil
 	}
 	tx, err := c.baseConn.BeginTx(ctx, options)

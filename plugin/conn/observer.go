@@ -16,25 +16,29 @@ type observer struct {
 	logger log.Logger
 	// handler serves what is rare; what happens with each statement has its counters below.
 	handler    metrics.Handler
-	statements map[router.Workload]map[router.Route]metrics.CounterIface
+	statements map[statementKind]metrics.CounterIface
 	packets    map[string]metrics.CounterIface
 	// transactionStatements and transactionPackets are what a transaction took.
 	transactionStatements, transactionPackets metrics.HistogramIface
+}
+
+type statementKind struct {
+	workload router.Workload
+	route    router.Route
 }
 
 func newObserver(logger log.Logger, handler metrics.Handler) *observer {
 	o := &observer{
 		logger:                log.NewThrottledLogger(logger, func() float64 { return linesPerSecond }),
 		handler:               handler,
-		statements:            map[router.Workload]map[router.Route]metrics.CounterIface{},
+		statements:            map[statementKind]metrics.CounterIface{},
 		packets:               map[string]metrics.CounterIface{},
 		transactionStatements: handler.Histogram("vitess_transaction_statements", metrics.Dimensionless),
 		transactionPackets:    handler.Histogram("vitess_transaction_round_trips", metrics.Dimensionless),
 	}
 	for _, workload := range []router.Workload{router.History, router.Matching, router.Metadata, router.Visibility, ""} {
-		o.statements[workload] = map[router.Route]metrics.CounterIface{}
 		for _, route := range []router.Route{router.Passed, router.Unsharded, router.Single, router.Scatter, router.Unknown} {
-			o.statements[workload][route] = handler.WithTags(
+			o.statements[statementKind{workload, route}] = handler.WithTags(
 				metrics.StringTag("workload", string(workload)),
 				metrics.StringTag("route", route.String()),
 			).Counter("vitess_statements")
@@ -48,7 +52,7 @@ func newObserver(logger log.Logger, handler metrics.Handler) *observer {
 
 // planned counts a statement.
 func (o *observer) planned(plan *router.Plan, query string) {
-	o.statements[plan.Workload][plan.Route].Record(1)
+	o.statements[statementKind{plan.Workload, plan.Route}].Record(1)
 	if plan.Route == router.Unknown {
 		o.logger.Error("A statement cannot be routed to one Vitess shard; it is sent as it is unless vitess_unknown_statements is reject",
 			tag.Error(plan.Unknown), tag.String("statement", query))

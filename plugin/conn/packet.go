@@ -11,26 +11,51 @@ import (
 // vtgate and MySQL take (16 MiB a message between vtgate and vttablet, 64 MiB a packet); a larger statement goes alone.
 const maxPacket = 4 << 20
 
-// packet is a text of one or more statements that goes to the server at once.
+// packet is what goes to the server at once: one or more statements, with their values.
 type packet struct {
-	sql        strings.Builder
-	args       []driver.NamedValue
-	statements int
-	// uneven is set if a statement has more or fewer placeholders than values: the next one would take the difference.
-	uneven bool
+	statements []boundStatement
+}
+
+// boundStatement is a text with ? placeholders and a value for each.
+type boundStatement struct {
+	sql  string
+	args []driver.NamedValue
 }
 
 func (p *packet) add(sql string, args []driver.NamedValue) {
-	if p.statements > 0 {
-		p.sql.WriteString("; ")
+	p.statements = append(p.statements, boundStatement{sql, args})
+}
+
+const separator = "; "
+
+// render returns the packet as one text with its values. Several statements must not go if one has more or fewer
+// placeholders than values: the next one would take the difference. That is driver.ErrSkip, as from the driver.
+func (p *packet) render() (string, []driver.NamedValue, error) {
+	if len(p.statements) == 1 {
+		return p.statements[0].sql, p.statements[0].args, nil
 	}
-	p.statements++
-	p.uneven = p.uneven || strings.Count(sql, "?") != len(args)
-	p.sql.WriteString(sql)
-	for _, arg := range args {
-		arg.Ordinal = len(p.args) + 1
-		p.args = append(p.args, arg)
+	length, values := 0, 0
+	for _, statement := range p.statements {
+		if strings.Count(statement.sql, "?") != len(statement.args) {
+			return statement.sql, nil, driver.ErrSkip
+		}
+		length += len(statement.sql) + len(separator)
+		values += len(statement.args)
 	}
+	var text strings.Builder
+	text.Grow(length)
+	args := make([]driver.NamedValue, 0, values)
+	for i, statement := range p.statements {
+		if i > 0 {
+			text.WriteString(separator)
+		}
+		text.WriteString(statement.sql)
+		for _, arg := range statement.args {
+			arg.Ordinal = len(args) + 1
+			args = append(args, arg)
+		}
+	}
+	return text.String(), args, nil
 }
 
 // sizeOf estimates what a statement adds to a packet, in bytes before escaping.

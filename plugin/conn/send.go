@@ -55,37 +55,41 @@ func retry[T any](
 	r replay,
 	send func(context.Context, string, []driver.NamedValue) (T, error),
 ) (T, error) {
-	var result T
-	if p.uneven && p.statements > 1 {
-		return result, c.explain(driver.ErrSkip, p.sql.String())
+	sql, args, err := p.render()
+	if err != nil {
+		var none T
+		return none, c.explain(err, sql)
 	}
+	result, err := send(ctx, sql, args)
+	if err == nil || !r.fresh {
+		return result, c.explain(err, sql)
+	}
+	// Only now, since most packets need none of this.
 	reconnected := false
-	err := backoff.ThrottleRetryContext(ctx, func(ctx context.Context) error {
-		var err error
-		result, err = send(ctx, p.sql.String(), p.args)
-		if err == nil || !r.fresh {
-			return err
+	err = backoff.ThrottleRetryContext(ctx, func(ctx context.Context) error {
+		if err == nil { // not the first pass, which is about the error above
+			result, err = send(ctx, sql, args)
 		}
-		switch class := classify(err); {
-		case errors.Is(err, driver.ErrBadConn), class == Ambiguous && !r.commits && !c.baseConn.IsValid():
+		met := err
+		err = nil
+		if met == nil {
+			return nil
+		}
+		class := classify(met)
+		switch {
+		case errors.Is(met, driver.ErrBadConn), class == Ambiguous && !r.commits && !c.baseConn.IsValid():
 			// A connection that was idle for long is often lost; one that is new is not.
 			if reconnected {
-				return err
+				return met
 			}
 			if reconnected = true; c.reconnect(ctx) != nil {
-				return err
+				return met
 			}
-			return &again{NotExecuted, err}
-		case class.retryable() && r.transaction:
-			if rollbackErr := c.rollback(ctx); rollbackErr != nil {
-				return err
-			}
-			return &again{class, err}
-		case class.retryable():
-			return &again{class, err}
-		default:
-			return err
+			class = NotExecuted
+		case !class.retryable(), r.transaction && c.rollback(ctx) != nil:
+			return met
 		}
+		return &again{class, met}
 	}, retryPolicy, func(err error) bool {
 		var transient *again
 		if !errors.As(err, &transient) {
@@ -98,7 +102,7 @@ func retry[T any](
 	if errors.As(err, &transient) {
 		err = transient.err
 	}
-	return result, c.explain(err, p.sql.String())
+	return result, c.explain(err, sql)
 }
 
 // again wraps an error after which a packet may be sent again.

@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -43,8 +42,8 @@ type transaction struct {
 	waiting []*write
 	// size of what waits, see sizeOf.
 	size int
-	// locked has the rows that this transaction has found and locked FOR UPDATE, see rowKey.
-	locked map[string]bool
+	// locked has the rows that this transaction has found and locked FOR UPDATE, few as they are; see rowKey.
+	locked []string
 	// failed is set once the transaction cannot be committed any more.
 	failed error
 	// counted for metrics.
@@ -52,56 +51,6 @@ type transaction struct {
 }
 
 var _ driver.Tx = (*transaction)(nil)
-
-// write is a statement that waits, and the result that its caller already has.
-type write struct {
-	transaction *transaction
-	plan        *router.Plan
-	args        []driver.NamedValue
-	// size, see sizeOf.
-	size int
-	// promised is the row count that the caller may be told before the server has; negative if there is none.
-	promised int64
-	// affected is the row count, once the server has said it.
-	affected int64
-	done     bool
-}
-
-var _ driver.Result = (*write)(nil)
-
-// LastInsertId is not in use: no table of Temporal has ids that a caller asks for.
-func (w *write) LastInsertId() (int64, error) { return 0, errors.ErrUnsupported }
-
-// RowsAffected returns the row count. If neither known nor promised, it sends what waits.
-func (w *write) RowsAffected() (int64, error) {
-	switch {
-	case w.done:
-		return w.affected, nil
-	case w.promised >= 0:
-		return w.promised, nil
-	}
-	t := w.transaction
-	if err := t.flush(t.ctx, causeCount); err != nil {
-		return 0, err
-	}
-	if !w.done {
-		return 0, errors.New("the row count of a statement whose transaction was rolled back is not known")
-	}
-	return w.affected, nil
-}
-
-// arrive takes the row count of the server and compares it with what was promised.
-func (w *write) arrive(affected int64) error {
-	w.affected, w.done = affected, true
-	if w.promised < 0 || affected == w.promised {
-		return nil
-	}
-	if w.plan.Promise == router.UpsertedRow && affected == 2 {
-		return nil
-	}
-	return &Error{Class: Defect, Text: fmt.Sprintf("a statement affected %d rows instead of %d, which Temporal was told already: %s",
-		affected, w.promised, w.plan.Statement.SQL)}
-}
 
 // exec executes a statement in the transaction, now or later.
 func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver.NamedValue) (driver.Result, error) {
@@ -127,23 +76,6 @@ func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver
 	}
 	rest, err := t.finishChunks(ctx, plan, args, affected)
 	return driver.RowsAffected(affected + rest), err
-}
-
-// promise returns the row count that a waiting write may be said to have, negative if none.
-func (t *transaction) promise(plan *router.Plan, args []driver.NamedValue) int64 {
-	switch plan.Promise {
-	case router.InsertedRows:
-		return plan.Rows
-	case router.UpsertedRow:
-		if plan.Rows == 1 {
-			return 1
-		}
-	case router.LockedRow:
-		if plan.Key != nil && t.locked[rowKey(plan, args)] {
-			return 1
-		}
-	}
-	return -1
 }
 
 // makeRoom sends what waits if the next statement must not travel with it: because of its size, or because it does not
@@ -210,7 +142,7 @@ func (t *transaction) completeDeletes(ctx context.Context) error {
 func (t *transaction) send(ctx context.Context, cause string, last *router.Statement, args []driver.NamedValue) (int64, error) {
 	writes := t.take()
 	p := t.packet()
-	first := p.statements
+	first := len(p.statements)
 	for _, w := range writes {
 		p.add(w.plan.Statement.SQL, bind(w.plan.Statement, w.args))
 	}
@@ -223,11 +155,13 @@ func (t *transaction) send(ctx context.Context, cause string, last *router.State
 		return 0, t.fail(err, writes, last)
 	}
 	t.begun = true
-	all, ok := result.(mysql.Result)
-	if !ok || len(all.AllRowsAffected()) != p.statements {
-		return 0, t.defect(fmt.Errorf("%d statements were sent together, but the server did not answer as many", p.statements))
+	var counts []int64
+	if all, ok := result.(mysql.Result); ok {
+		counts = all.AllRowsAffected()
 	}
-	counts := all.AllRowsAffected()
+	if len(counts) != len(p.statements) {
+		return 0, t.defect(fmt.Errorf("%d statements were sent together, but the server answered %d", len(p.statements), len(counts)))
+	}
 	for i, w := range writes {
 		if err := w.arrive(counts[first+i]); err != nil {
 			return 0, t.defect(err)
@@ -250,7 +184,7 @@ func (t *transaction) query(ctx context.Context, plan *router.Plan, args []drive
 		return nil, err
 	}
 	if plan.Locks && plan.Key != nil {
-		return &lockedRows{Rows: rows, found: func() { t.locked[rowKey(plan, args)] = true }}, nil
+		return &lockedRows{Rows: rows, found: func() { t.locked = append(t.locked, rowKey(plan, args)) }}, nil
 	}
 	return rows, nil
 }
@@ -265,28 +199,24 @@ func (t *transaction) execInsert(ctx context.Context, plan *router.Plan, args []
 	return driver.RowsAffected(plan.Rows), rows.Close()
 }
 
-// rowCount is put behind a waiting write in a packet that ends with a SELECT or INSERT. Its result is the row count of
-// the statement before it, which the driver does not tell otherwise, and shows that this one succeeded. Vtgate answers
-// it itself.
+// rowCount is put behind each waiting write in a packet that ends with a SELECT or INSERT. Its result is the row count
+// of the statement before it, which the driver does not tell otherwise, and shows that this one succeeded. Vtgate
+// answers it itself.
 const rowCount = "select row_count()"
 
 // queryPacket sends what waits and a last statement. It returns the rows of a SELECT, and no rows of an INSERT.
 func (t *transaction) queryPacket(ctx context.Context, cause string, plan *router.Plan, args []driver.NamedValue) (driver.Rows, error) {
 	writes := t.take()
 	p := t.packet()
-	var counted []*write
-	for i, w := range writes {
+	for _, w := range writes {
 		p.add(w.plan.Statement.SQL, bind(w.plan.Statement, w.args))
-		if w.promised >= 0 || i == len(writes)-1 {
-			p.add(rowCount, nil)
-			counted = append(counted, w)
-		}
+		p.add(rowCount, nil)
 	}
 	p.add(plan.Statement.SQL, bind(plan.Statement, args))
 	t.sending(cause)
 	rows, err := t.conn.queryPacket(ctx, p, replay{transaction: true, fresh: !t.begun})
-	if err != nil {
-		return nil, t.fail(err, writes, &plan.Statement)
+	if err != nil { // of the first statement that is not BEGIN
+		return nil, t.fail(err, writes[:min(1, len(writes))], nil)
 	}
 	t.begun = true
 	if len(writes) == 0 {
@@ -297,28 +227,29 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 		_ = rows.Close()
 		return nil, t.defect(errors.New("the driver's rows have no further results"))
 	}
-	for i, w := range counted {
+	for i, w := range writes {
 		affected, err := readCount(rows)
 		if err != nil {
 			_ = rows.Close()
-			return nil, t.fail(t.conn.explain(err, rowCount), writes, &plan.Statement)
+			return nil, t.fail(t.conn.explain(err, rowCount), writes[i:i+1], nil)
 		}
 		if err := w.arrive(affected); err != nil {
 			_ = rows.Close()
 			return nil, t.defect(err)
 		}
 		err = results.NextResultSet()
-		last := i == len(counted)-1
+		last := i == len(writes)-1
 		switch {
 		case err == nil:
 		case last && errors.Is(err, io.EOF) && plan.Insert:
 			return rows, nil
 		case last: // the last statement's own error; what waited has been executed
 			_ = rows.Close()
-			return nil, t.fail(t.conn.explain(err, plan.Statement.SQL), nil, &plan.Statement)
+			return nil, t.fail(t.conn.explain(err, plan.Statement.SQL), nil, nil)
 		default:
 			_ = rows.Close()
-			return nil, t.fail(t.conn.explain(err, p.sql.String()), writes, &plan.Statement)
+			next := writes[i+1]
+			return nil, t.fail(t.conn.explain(err, next.plan.Statement.SQL), []*write{next}, nil)
 		}
 	}
 	return rows, nil
@@ -390,14 +321,12 @@ func (t *transaction) fail(err error, writes []*write, last *router.Statement) e
 	}
 	var statements []string
 	for _, w := range writes {
-		if !w.done {
-			statements = append(statements, w.plan.Statement.SQL)
-		}
+		statements = append(statements, w.plan.Statement.SQL)
 	}
 	if last != nil {
 		statements = append(statements, last.SQL)
 	}
-	t.failed = &Error{Class: classify(err), Text: fmt.Sprintf("%v (one of the statements sent together: %s)", err, strings.Join(statements, "; "))}
+	t.failed = &Error{Class: classify(err), Text: fmt.Sprintf("%v (met by one of these statements: %s)", err, strings.Join(statements, "; "))}
 	return t.failed
 }
 
@@ -455,16 +384,6 @@ func (t *transaction) end() {
 	t.conn.connector.observer.transaction(t.statements, t.packets)
 }
 
-// rowKey names a row by its table and primary key.
-func rowKey(plan *router.Plan, args []driver.NamedValue) string {
-	var key strings.Builder
-	key.WriteString(plan.Table)
-	for _, index := range plan.Key {
-		fmt.Fprintf(&key, "\x00%v", args[index].Value)
-	}
-	return key.String()
-}
-
 // lockedRows reports the first row that a locking SELECT finds.
 type lockedRows struct {
 	driver.Rows
@@ -478,15 +397,4 @@ func (r *lockedRows) Next(values []driver.Value) error {
 		r.found = nil
 	}
 	return err
-}
-
-// keep copies the bytes of a statement that waits, since its caller may reuse them.
-func keep(args []driver.NamedValue) []driver.NamedValue {
-	args = slices.Clone(args)
-	for i := range args {
-		if value, ok := args[i].Value.([]byte); ok {
-			args[i].Value = bytes.Clone(value)
-		}
-	}
-	return args
 }

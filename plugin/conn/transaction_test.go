@@ -74,14 +74,14 @@ func TestPackets(t *testing.T) {
 				p.exec(upsertTimer, 1, "a")
 			},
 			[]string{"begin; insert transfer_tasks; insert timer_info_maps; commit"}},
-		{"writes travel with the next read, each promise with its row count",
+		{"writes travel with the next read, each with its row count",
 			func(p pipelined) {
 				p.exec(insertTwoTasks, 1, 1, 1, 2)
 				p.exec(upsertTimer, 1, "a")
 				p.exec(upsertTimer, 1, "b")
 				require.Equal(p, 1, p.query(selectShard, 1))
 			},
-			[]string{"begin; insert transfer_tasks; select row_count(); insert timer_info_maps; insert timer_info_maps; select row_count(); select shards", "commit"}},
+			[]string{"begin; insert transfer_tasks; select row_count(); insert timer_info_maps; select row_count(); insert timer_info_maps; select row_count(); select shards", "commit"}},
 		{"a read sends BEGIN with it",
 			func(p pipelined) { p.query(selectShard, 1) },
 			[]string{"begin; select shards", "commit"}},
@@ -123,6 +123,14 @@ func TestPackets(t *testing.T) {
 				require.EqualValues(p, 1, p.affected(result))
 			},
 			[]string{"begin; insert timer_info_maps", "commit"}},
+		{"the row count of a write without promise is known after the next read",
+			func(p pipelined) {
+				result := p.exec(upsertTimer, 1, "a")
+				p.exec(upsertTimer, 1, "b")
+				p.query(selectShard, 1)
+				require.EqualValues(p, 1, p.affected(result))
+			},
+			[]string{"begin; insert timer_info_maps; select row_count(); insert timer_info_maps; select row_count(); select shards", "commit"}},
 		{"an upsert of a node is promised 1 row",
 			func(p pipelined) { require.EqualValues(p, 1, p.affected(p.exec(upsertNode, 1, 1, "data"))) },
 			[]string{"begin; insert history_node; commit"}},
@@ -496,9 +504,15 @@ func TestValuesDoNotMoveToTheNextStatement(t *testing.T) {
 	p := &packet{}
 	p.add("insert into t values (?)", []driver.NamedValue{{Value: 1}, {Value: 2}})
 	p.add("insert into u values (?, ?)", []driver.NamedValue{{Value: 3}})
-	require.True(t, p.uneven)
+	_, _, err := p.render()
+	require.ErrorIs(t, err, driver.ErrSkip)
+
 	even := &packet{}
 	even.add(begin, nil)
 	even.add("insert into t values (?)", []driver.NamedValue{{Value: 1}})
-	require.False(t, even.uneven)
+	even.add("insert into u values (?, ?)", []driver.NamedValue{{Value: 2}, {Value: 3}})
+	sql, args, err := even.render()
+	require.NoError(t, err)
+	require.Equal(t, "begin; insert into t values (?); insert into u values (?, ?)", sql)
+	require.Equal(t, []driver.NamedValue{{Ordinal: 1, Value: 1}, {Ordinal: 2, Value: 2}, {Ordinal: 3, Value: 3}}, args)
 }

@@ -1,0 +1,100 @@
+package conn
+
+import (
+	"bytes"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/temporal-vitess/temporal-vitess/plugin/router"
+)
+
+// write is a statement that waits, and the result that its caller already has.
+type write struct {
+	transaction *transaction
+	plan        *router.Plan
+	args        []driver.NamedValue
+	// size, see sizeOf.
+	size int
+	// promised is the row count that the caller may be told before the server has; negative if there is none.
+	promised int64
+	// affected is the row count, once the server has said it.
+	affected int64
+	done     bool
+}
+
+var _ driver.Result = (*write)(nil)
+
+// LastInsertId is not in use: no table of Temporal has ids that a caller asks for.
+func (w *write) LastInsertId() (int64, error) { return 0, errors.ErrUnsupported }
+
+// RowsAffected returns the row count. If neither known nor promised, it sends what waits.
+func (w *write) RowsAffected() (int64, error) {
+	switch {
+	case w.done:
+		return w.affected, nil
+	case w.promised >= 0:
+		return w.promised, nil
+	}
+	t := w.transaction
+	if err := t.flush(t.ctx, causeCount); err != nil {
+		return 0, err
+	}
+	if !w.done {
+		return 0, errors.New("the row count of a statement whose transaction was rolled back is not known")
+	}
+	return w.affected, nil
+}
+
+// arrive takes the row count of the server and compares it with what was promised.
+func (w *write) arrive(affected int64) error {
+	w.affected, w.done = affected, true
+	if w.promised < 0 || affected == w.promised {
+		return nil
+	}
+	if w.plan.Promise == router.UpsertedRow && affected == 2 {
+		return nil
+	}
+	return &Error{Class: Defect, Text: fmt.Sprintf("a statement affected %d rows instead of %d, which Temporal was told already: %s",
+		affected, w.promised, w.plan.Statement.SQL)}
+}
+
+// promise returns the row count that a waiting write may be said to have, negative if none.
+func (t *transaction) promise(plan *router.Plan, args []driver.NamedValue) int64 {
+	switch plan.Promise {
+	case router.InsertedRows:
+		return plan.Rows
+	case router.UpsertedRow:
+		if plan.Rows == 1 {
+			return 1
+		}
+	case router.LockedRow:
+		if plan.Key != nil && slices.Contains(t.locked, rowKey(plan, args)) {
+			return 1
+		}
+	}
+	return -1
+}
+
+// rowKey names a row by its table and primary key.
+func rowKey(plan *router.Plan, args []driver.NamedValue) string {
+	var key strings.Builder
+	key.WriteString(plan.Table)
+	for _, index := range plan.Key {
+		fmt.Fprintf(&key, "\x00%v", args[index].Value)
+	}
+	return key.String()
+}
+
+// keep copies the bytes of a statement that waits, since its caller may reuse them. The list is database/sql's, made for
+// this call.
+func keep(args []driver.NamedValue) []driver.NamedValue {
+	for i := range args {
+		if value, ok := args[i].Value.([]byte); ok {
+			args[i].Value = bytes.Clone(value)
+		}
+	}
+	return args
+}
