@@ -3,14 +3,17 @@ package pipelining
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/metrics"
 	"go.temporal.io/server/common/metrics/metricstest"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin/mysql"
 )
 
 // refreshes is upstream's count of how often it has opened the pool.
@@ -43,8 +46,10 @@ func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
 		name string
 		// fail makes the lower Vitess shard fail until the function that it returns is called.
 		fail func(t *testing.T) (repair func())
+		// disturbsUpstream is set where upstream's plugin fails operations on the other Vitess shard.
+		disturbsUpstream bool
 	}{
-		{"it is read-only", func(t *testing.T) func() {
+		{name: "it is read-only", disturbsUpstream: true, fail: func(t *testing.T) func() {
 			mysqld := openMySQL(t)
 			_, err := mysqld.Exec(fmt.Sprintf("CREATE TRIGGER `%s`.read_only BEFORE INSERT ON `%[1]s`.transfer_tasks FOR EACH ROW "+
 				"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1836, MESSAGE_TEXT = 'Running in read-only mode'", database(lowerHistoryShard)))
@@ -54,7 +59,7 @@ func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}},
-		{"it lacks a table", func(t *testing.T) func() {
+		{name: "it lacks a table", fail: func(t *testing.T) func() {
 			mysqld := openMySQL(t)
 			rename := func(from, to string) {
 				_, err := mysqld.Exec(fmt.Sprintf("RENAME TABLE `%s`.%s TO `%s`.%s", database(lowerHistoryShard), from, database(lowerHistoryShard), to))
@@ -63,7 +68,7 @@ func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
 			rename("shards", "shards_away")
 			return func() { rename("shards_away", "shards") }
 		}},
-		{"it answers nothing", func(t *testing.T) func() {
+		{name: "it answers nothing", fail: func(t *testing.T) func() {
 			blocker, err := openMySQL(t).Conn(ctx)
 			require.NoError(t, err)
 			_, err = blocker.ExecContext(ctx, fmt.Sprintf("LOCK TABLES `%s`.shards WRITE", database(lowerHistoryShard)))
@@ -75,11 +80,24 @@ func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
 			}
 		}},
 	} {
-		for _, pipelining := range []string{"on", "off"} {
-			t.Run(test.name+", pipelining "+pipelining, func(t *testing.T) {
+		upstream := *bed.MainConfig()
+		upstream.PluginName, upstream.ConnectAttributes = mysql.PluginName, map[string]string{"transaction_mode": "'single'"}
+		for _, subject := range []struct {
+			name string
+			cfg  *config.SQL
+		}{
+			{"pipelining on", with(bed.MainConfig(), "vitess_pipelining", "on")},
+			{"pipelining off", with(bed.MainConfig(), "vitess_pipelining", "off")},
+			{"upstream's plugin", &upstream},
+		} {
+			ours := subject.cfg != &upstream
+			if !ours && !test.disturbsUpstream {
+				continue
+			}
+			t.Run(test.name+", "+subject.name, func(t *testing.T) {
 				handler := metricstest.NewCaptureHandler()
 				capture := handler.StartCapture()
-				db := openStore(t, sqlplugin.DbKindMain, with(bed.MainConfig(), "vitess_pipelining", pipelining), handler)
+				db := openStore(t, sqlplugin.DbKindMain, subject.cfg, handler)
 				for _, historyShard := range []int32{lowerHistoryShard, upperHistoryShard} {
 					_, err := db.InsertIntoShards(ctx, &sqlplugin.ShardsRow{ShardID: historyShard, RangeID: 1, Data: []byte("data"), DataEncoding: "Proto3"})
 					if !db.IsDupEntryError(err) {
@@ -122,9 +140,14 @@ func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
 				healthy.Wait()
 				close(stop)
 				failing.Wait()
-				for _, err := range errs {
-					require.NoError(t, err)
+				failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+				t.Logf("%d of %d operations on the other Vitess shard failed; the pool was opened %d times",
+					len(failed), callers*operations, len(capture.Snapshot()[refreshes]))
+				if !ours {
+					require.NotEmpty(t, failed)
+					return
 				}
+				require.Empty(t, failed)
 				require.Len(t, transferTasks(t, upperHistoryShard, upper), callers*operations)
 				for _, count := range failures {
 					require.Positive(t, count, "the other Vitess shard did not fail")

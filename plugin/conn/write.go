@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/temporal-vitess/temporal-vitess/plugin/router"
 )
@@ -80,12 +80,21 @@ func (t *transaction) promise(plan *router.Plan, args []driver.NamedValue) int64
 
 // rowKey names a row by its table and primary key.
 func rowKey(plan *router.Plan, args []driver.NamedValue) string {
-	var key strings.Builder
-	key.WriteString(plan.Table)
+	key := []byte(plan.Table)
 	for _, index := range plan.Key {
-		fmt.Fprintf(&key, "\x00%v", args[index].Value)
+		key = append(key, 0)
+		switch value := args[index].Value.(type) {
+		case int64:
+			key = strconv.AppendInt(key, value, 10)
+		case string:
+			key = append(key, value...)
+		case []byte:
+			key = append(key, value...)
+		default:
+			key = fmt.Append(key, value)
+		}
 	}
-	return key.String()
+	return string(key)
 }
 
 // keep copies the bytes of a statement that waits, since its caller may reuse them. The list is database/sql's, made for
