@@ -10,8 +10,9 @@ export CGO_ENABLED := 0
 
 SERVER      := .tools/bin/temporal-server
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# Each package that runs a Vitess of its own takes a while; the longest is far from this.
-TEST_FLAGS  ?= -timeout 40m
+# One package at a time: several run a Vitess, with a Temporal server and workers whose patience is in seconds. The
+# longest is far from the timeout.
+TEST_FLAGS  ?= -p 1 -timeout 40m
 
 .PHONY: help
 help: ## List the targets

@@ -222,3 +222,15 @@ func describe(name string, role vschema.Role, spec *sqlparser.TableSpec) Table {
 	}
 	return table
 }
+
+// Version returns the statement that records the version of the schema that this package yields, for the database that
+// a store names (databaseName). It goes to the keyspace with the store's schema_version: [vschema.Global] for the main
+// store. A Temporal server asks for it at its start.
+func Version(role vschema.Role, databaseName string) string {
+	version := MainVersion
+	if role == vschema.Visibility {
+		version = VisibilityVersion
+	}
+	return fmt.Sprintf("INSERT INTO schema_version (version_partition, db_name, creation_time, curr_version, min_compatible_version) "+
+		"VALUES (0, '%s', UTC_TIMESTAMP(6), '%s', '%[2]s')", strings.ReplaceAll(databaseName, "'", "''"), version)
+}

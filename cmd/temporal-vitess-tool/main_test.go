@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"vitess.io/vitess/go/vt/sqlparser"
+
+	"github.com/temporal-vitess/temporal-vitess/schema"
+	"github.com/temporal-vitess/temporal-vitess/vschema"
+)
+
+func run(t *testing.T, arguments ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	app := newApp()
+	app.Writer, app.ErrWriter = &out, &out
+	err := app.Run(append([]string{"temporal-vitess-tool", "setup-schema"}, arguments...))
+	return out.String(), err
+}
+
+func TestSetupSchemaEmitsEachKeyspace(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "new")
+	out, err := run(t, "--emit", folder, "--keyspace", "prod", "--visibility-profile", "spread")
+	require.NoError(t, err)
+	require.Contains(t, out, "keyspace prod\n")
+
+	parser, err := sqlparser.New(sqlparser.Options{})
+	require.NoError(t, err)
+	for name, want := range map[string]struct {
+		role  vschema.Role
+		extra string
+	}{
+		"prod":                {vschema.Main, ""},
+		"temporal_global":     {vschema.Global, "'prod', UTC_TIMESTAMP(6), '" + schema.MainVersion + "'"},
+		"temporal_visibility": {vschema.Visibility, "'temporal_visibility', UTC_TIMESTAMP(6), '" + schema.VisibilityVersion + "'"},
+	} {
+		placement, err := vschema.JSON(want.role, vschema.ProfileSpread)
+		require.NoError(t, err)
+		written, err := os.ReadFile(filepath.Join(folder, name+".vschema.json"))
+		require.NoError(t, err)
+		require.Equal(t, string(placement), string(written))
+
+		written, err = os.ReadFile(filepath.Join(folder, name+".sql"))
+		require.NoError(t, err)
+		require.Contains(t, string(written), want.extra)
+		pieces, err := parser.SplitStatementToPieces(string(written))
+		require.NoError(t, err)
+		keyspace, err := schema.Load(want.role)
+		require.NoError(t, err)
+		statements := len(keyspace.Statements)
+		if want.extra != "" {
+			statements++
+		}
+		require.Len(t, pieces, statements, name)
+	}
+}
+
+func TestSetupSchemaRefusesWhatCannotBe(t *testing.T) {
+	for _, test := range []struct {
+		arguments []string
+		says      string
+	}{
+		{nil, `"emit" not set`},
+		{[]string{"--emit", t.TempDir(), "--visibility-profile", "mixed"}, "profiles are [namespace spread]"},
+		{[]string{"--emit", t.TempDir(), "--global-keyspace", "temporal"}, `two keyspaces are named "temporal"`},
+		{[]string{"--emit", t.TempDir(), "more"}, `takes no arguments, but got "more"`},
+	} {
+		_, err := run(t, test.arguments...)
+		require.ErrorContains(t, err, test.says)
+	}
+}
