@@ -12,6 +12,8 @@
 //   - a DELETE or SELECT that could touch any number of rows carries the row limit, and the plan says how to go on:
 //     Vitess aborts a statement that touches more rows than its limit.
 //
+// It also says which writes of a transaction may wait for its next packet (waits.go).
+//
 // Plans are cached by the statement's text. A statement that the router cannot place gets a plan too: its
 // [Plan.Unknown] says why, and its SQL is the caller's.
 package router
