@@ -128,6 +128,19 @@ func (w *execution) events(events []*historypb.HistoryEvent) []*persistence.Work
 	return []*persistence.WorkflowEvents{batch}
 }
 
+// update appends events to the current run and changes its state.
+func (w *execution) update(state enumsspb.WorkflowExecutionState, status enumspb.WorkflowExecutionStatus) *persistence.UpdateWorkflowExecutionRequest {
+	events := w.events(updateEvents()) // first, as they move the run's next event
+	return &persistence.UpdateWorkflowExecutionRequest{
+		ShardID:                w.caller.historyShard,
+		RangeID:                w.caller.rangeID,
+		Mode:                   persistence.UpdateWorkflowModeUpdateCurrent,
+		ArchetypeID:            archetype,
+		UpdateWorkflowMutation: *w.mutation(state, status),
+		UpdateWorkflowEvents:   events,
+	}
+}
+
 // snapshot is the state of a new run: no activity, no timer.
 func (w *execution) snapshot(state enumsspb.WorkflowExecutionState, status enumspb.WorkflowExecutionStatus) *persistence.WorkflowSnapshot {
 	w.recordVersion++

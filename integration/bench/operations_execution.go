@@ -23,30 +23,14 @@ var executionOperations = []operation{
 		}, nil
 	}},
 	{Name: "update workflow", Busy: true, setUp: onExecution(func(c *caller, w *execution) (call, error) {
-		events := w.events(updateEvents())
-		request := &persistence.UpdateWorkflowExecutionRequest{
-			ShardID:                c.historyShard,
-			RangeID:                c.rangeID,
-			Mode:                   persistence.UpdateWorkflowModeUpdateCurrent,
-			ArchetypeID:            archetype,
-			UpdateWorkflowMutation: *w.mutation(running, enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING),
-			UpdateWorkflowEvents:   events,
-		}
+		request := w.update(running, enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
 		return func(ctx context.Context) error {
 			_, err := c.measured.executions.UpdateWorkflowExecution(ctx, request)
 			return err
 		}, nil
 	})},
 	{Name: "continue as new", setUp: onExecution(func(c *caller, w *execution) (call, error) {
-		events := w.events(updateEvents())
-		request := &persistence.UpdateWorkflowExecutionRequest{
-			ShardID:                c.historyShard,
-			RangeID:                c.rangeID,
-			Mode:                   persistence.UpdateWorkflowModeUpdateCurrent,
-			ArchetypeID:            archetype,
-			UpdateWorkflowMutation: *w.mutation(completed, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW),
-			UpdateWorkflowEvents:   events,
-		}
+		request := w.update(completed, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW)
 		if err := w.startRun(); err != nil {
 			return nil, err
 		}

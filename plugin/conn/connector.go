@@ -103,8 +103,7 @@ const (
 	takesOne
 )
 
-// probe finds out whether several statements can be sent at once: vtgate and MySQL take them, a proxy
-// between may not.
+// probe finds out whether several statements can be sent at once: vtgate and MySQL take them, a proxy between may not.
 func (c *Connector) probe(ctx context.Context, base baseConn) error {
 	_, err := base.ExecContext(ctx, "select 1; select 1", nil)
 	var serverError *mysql.MySQLError
