@@ -53,7 +53,7 @@ func (plugin) CreateDB(
 	if cfg.Connect != nil {
 		return nil, errors.New("sql: a Connect function goes around the plugin; use plugin.NewDB, which takes a driver.Connector")
 	}
-	connector, err := newBaseConnector(cfg, resolver)
+	connector, err := NewConnector(cfg, resolver)
 	if err != nil {
 		return nil, fmt.Errorf("sql: %w", err)
 	}

@@ -32,9 +32,11 @@ const (
 	defaultIsolation         = "'READ-COMMITTED'"
 )
 
-// newBaseConnector returns a connector to the server of a store. Each new connection resolves the address and the
-// password again, so that a changed record or a short-lived token is taken up.
-func newBaseConnector(cfg *config.SQL, resolver resolver.ServiceResolver) (driver.Connector, error) {
+// NewConnector returns a connector to the server that cfg names, for [NewDB] and for tools; with an empty databaseName
+// its sessions have no default keyspace. It does not connect; an attribute that cannot work is an error that names it.
+// Each new connection resolves the address and the password again, so that a changed record or a short-lived token is
+// taken up.
+func NewConnector(cfg *config.SQL, resolver resolver.ServiceResolver) (driver.Connector, error) {
 	attributes, err := sessionAttributes(cfg)
 	if err != nil {
 		return nil, err

@@ -18,13 +18,13 @@ func run(t *testing.T, arguments ...string) (string, error) {
 	var out bytes.Buffer
 	app := newApp()
 	app.Writer, app.ErrWriter = &out, &out
-	err := app.Run(append([]string{"temporal-vitess-tool", "setup-schema"}, arguments...))
+	err := app.Run(append([]string{"temporal-vitess-tool"}, arguments...))
 	return out.String(), err
 }
 
 func TestSetupSchemaEmitsEachKeyspace(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "new")
-	out, err := run(t, "--emit", folder, "--keyspace", "prod", "--visibility-profile", "spread")
+	out, err := run(t, "--keyspace", "prod", "--visibility-profile", "spread", "setup-schema", "--emit", folder)
 	require.NoError(t, err)
 	require.Contains(t, out, "keyspace prod\n")
 
@@ -34,9 +34,9 @@ func TestSetupSchemaEmitsEachKeyspace(t *testing.T) {
 		role  vschema.Role
 		extra string
 	}{
-		"prod":                {vschema.Main, ""},
-		"temporal_global":     {vschema.Global, "'prod', UTC_TIMESTAMP(6), '" + schema.MainVersion + "'"},
-		"temporal_visibility": {vschema.Visibility, "'temporal_visibility', UTC_TIMESTAMP(6), '" + schema.VisibilityVersion + "'"},
+		"prod":            {vschema.Main, ""},
+		"prod_global":     {vschema.Global, "'prod', UTC_TIMESTAMP(6), '" + schema.MainVersion + "'"},
+		"prod_visibility": {vschema.Visibility, "'prod_visibility', UTC_TIMESTAMP(6), '" + schema.VisibilityVersion + "'"},
 	} {
 		placement, err := vschema.JSON(want.role, vschema.ProfileSpread)
 		require.NoError(t, err)
@@ -64,10 +64,13 @@ func TestSetupSchemaRefusesWhatCannotBe(t *testing.T) {
 		arguments []string
 		says      string
 	}{
-		{nil, `"emit" not set`},
-		{[]string{"--emit", t.TempDir(), "--visibility-profile", "mixed"}, "profiles are [namespace spread]"},
-		{[]string{"--emit", t.TempDir(), "--global-keyspace", "temporal"}, `two keyspaces are named "temporal"`},
-		{[]string{"--emit", t.TempDir(), "more"}, `takes no arguments, but got "more"`},
+		{[]string{"setup-schema"}, `"emit" not set`},
+		{[]string{"--visibility-profile", "mixed", "setup-schema", "--emit", t.TempDir()}, "profiles are [namespace spread]"},
+		{[]string{"--global-keyspace", "temporal", "setup-schema", "--emit", t.TempDir()}, `two keyspaces are named "temporal"`},
+		{[]string{"--tls-ca-file", "ca.pem", "setup-schema", "--emit", t.TempDir()}, "--tls-ca-file is of no use without --tls"},
+		{[]string{"--password", "a", "--password-command", "echo b", "setup-schema", "--emit", t.TempDir()}, "exclude each other"},
+		{[]string{"--connect-attributes", "a=1&a=2", "setup-schema", "--emit", t.TempDir()}, "a is given 2 times"},
+		{[]string{"setup-schema", "--emit", t.TempDir(), "more"}, `takes no arguments, but got "more"`},
 	} {
 		_, err := run(t, test.arguments...)
 		require.ErrorContains(t, err, test.says)

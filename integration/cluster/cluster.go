@@ -28,7 +28,7 @@ type Keyspace struct {
 	Name string
 	// Shards is the number of Vitess shards, of equal key ranges: at least 1, at most 256.
 	Shards int
-	// VSchema is the keyspace's VSchema as JSON. Empty means unsharded, without table names.
+	// VSchema is the keyspace's VSchema as JSON. Empty means what a new keyspace has: none, which says unsharded.
 	VSchema []byte
 	// DDL are statements that mysqld executes in the database of each Vitess shard, in this order. So an INSERT belongs into
 	// the DDL of an unsharded keyspace only.
@@ -122,6 +122,11 @@ func (c *Cluster) Stop() error {
 // VTGateAddr is the host:port where vtgate speaks the MySQL protocol. It accepts any user, with any password.
 func (c *Cluster) VTGateAddr() string {
 	return address(c.ports.VTGate)
+}
+
+// VTCtldAddr is the host:port where vtctld speaks gRPC, for vtctldclient.
+func (c *Cluster) VTCtldAddr() string {
+	return address(c.ports.GRPC)
 }
 
 // MySQL is how to reach the mysqld below Vitess with the Go driver: a user without a password who may do everything. The
