@@ -9,35 +9,14 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/urfave/cli/v2"
+	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := newApp().RunContext(ctx, os.Args); err != nil {
+	if err := command.New().RunContext(ctx, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "temporal-vitess-tool:", err)
 		os.Exit(1)
 	}
-}
-
-func newApp() *cli.App {
-	return &cli.App{
-		Name:  "temporal-vitess-tool",
-		Usage: "set up, upgrade and check Temporal's keyspaces on Vitess",
-		Flags: targetFlags(),
-		Commands: []*cli.Command{
-			setupSchemaCommand(),
-		},
-		// An error goes to main, which prints it and sets the exit code.
-		ExitErrHandler: func(*cli.Context, error) {},
-	}
-}
-
-// noArguments refuses what urfave/cli leaves over, such as a flag after an argument.
-func noArguments(c *cli.Context) error {
-	if c.Args().Present() {
-		return fmt.Errorf("%s takes no arguments, but got %q", c.Command.Name, c.Args().First())
-	}
-	return nil
 }

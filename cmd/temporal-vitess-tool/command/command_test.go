@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 func run(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	app := newApp()
+	app := New()
 	app.Writer, app.ErrWriter = &out, &out
 	err := app.Run(append([]string{"temporal-vitess-tool"}, arguments...))
 	return out.String(), err
