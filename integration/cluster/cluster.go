@@ -18,6 +18,9 @@ import (
 // Config says what Start brings up.
 type Config struct {
 	Keyspaces []Keyspace
+	// VTComboFlags are added to those of vtcombo, which holds vtgate, vtctld and all vttablets; of a flag that is given
+	// twice, the last counts. Files that they name have to be readable for everybody.
+	VTComboFlags []string
 	// Log receives the output of vttestserver, vtcombo and mysqlctl, one write a line, from a goroutine of the cluster.
 	// May be nil: the last errors are part of the error of Start anyway.
 	Log io.Writer
@@ -69,7 +72,7 @@ func start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	var p *process
-	if err = stage(folder, tools, cfg.Keyspaces); err == nil {
+	if err = stage(folder, tools, cfg); err == nil {
 		p, err = startProcess(folder, environment(folder, tools), commandLine(folder, tools, cfg.Keyspaces), cfg.Log)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,7 +38,7 @@ func makeFolder() (string, error) {
 }
 
 // stage fills the folder with what vttestserver reads: below root what Vitess calls VTROOT, below schema the VSchemas.
-func stage(folder string, t tools, keyspaces []Keyspace) error {
+func stage(folder string, t tools, cfg Config) error {
 	vtroot := filepath.Join(folder, "root")
 	for _, dir := range []string{filepath.Join(vtroot, "bin"), filepath.Join(vtroot, "config", "mycnf")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -50,15 +51,18 @@ func stage(folder string, t tools, keyspaces []Keyspace) error {
 	if err := os.Symlink(t.initDB, filepath.Join(vtroot, "config", "init_db.sql")); err != nil {
 		return err
 	}
-	vtcombo := fmt.Sprintf("#!/bin/sh\nexec '%s' \"$@\" %s\n", strings.ReplaceAll(t.vtcombo, "'", `'\''`), strings.Join(vtcomboFlags, " "))
-	if err := os.WriteFile(filepath.Join(vtroot, "bin", "vtcombo"), []byte(vtcombo), 0o755); err != nil {
+	vtcombo := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"", quote(t.vtcombo))
+	for _, flag := range slices.Concat(vtcomboFlags, cfg.VTComboFlags) {
+		vtcombo += " " + quote(flag)
+	}
+	if err := os.WriteFile(filepath.Join(vtroot, "bin", "vtcombo"), []byte(vtcombo+"\n"), 0o755); err != nil {
 		return err
 	}
 	// The name is fixed in vttestserver. Vitess' own file has an option that MySQL 9 refuses.
 	if err := os.WriteFile(filepath.Join(vtroot, "config", "mycnf", "test-suite.cnf"), mysqldConfig, 0o644); err != nil {
 		return err
 	}
-	for _, keyspace := range keyspaces {
+	for _, keyspace := range cfg.Keyspaces {
 		dir := filepath.Join(folder, "schema", keyspace.Name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -71,6 +75,11 @@ func stage(folder string, t tools, keyspaces []Keyspace) error {
 		}
 	}
 	return nil
+}
+
+// quote makes one word of a shell's command line.
+func quote(word string) string {
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 func environment(folder string, t tools) []string {
