@@ -29,7 +29,8 @@ type conn struct {
 	// transaction that is open and pipelined, if any.
 	transaction *transaction
 	// plain is set while a transaction is open that is not pipelined.
-	plain bool
+	plain   bool
+	scratch scratch
 }
 
 var _ baseConn = (*conn)(nil)
@@ -37,7 +38,7 @@ var _ baseConn = (*conn)(nil)
 // plan returns the plan of a statement, after it was counted.
 func (c *conn) plan(query string) (*router.Plan, error) {
 	if c.connector.cfg.Router == nil {
-		return &router.Plan{Statement: router.Statement{SQL: query}, Route: router.Passed}, nil
+		return router.Pass(query), nil
 	}
 	plan := c.connector.cfg.Router.Plan(query)
 	c.connector.observer.planned(plan, query)
@@ -59,7 +60,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	}
 	total := int64(0)
 	for {
-		result, err := c.execPacket(ctx, single(plan.Statement, args), replay{fresh: !c.plain, commits: true})
+		result, err := c.execPacket(ctx, single(&plan.Statement, args), replay{fresh: !c.plain, commits: true})
 		if err != nil || plan.Chunk == 0 {
 			return result, err
 		}
@@ -81,7 +82,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if c.transaction != nil {
 		rows, err = c.transaction.query(ctx, plan, args)
 	} else {
-		rows, err = c.query(ctx, plan.Statement, args)
+		rows, err = c.query(ctx, &plan.Statement, args)
 	}
 	if err != nil || plan.Page == nil {
 		return rows, err
@@ -90,12 +91,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 }
 
 // query executes a query without what waits.
-func (c *conn) query(ctx context.Context, statement router.Statement, args []driver.NamedValue) (driver.Rows, error) {
+func (c *conn) query(ctx context.Context, statement *router.Statement, args []driver.NamedValue) (driver.Rows, error) {
 	return c.queryPacket(ctx, single(statement, args), replay{fresh: c.transaction == nil && !c.plain})
-}
-
-func single(statement router.Statement, args []driver.NamedValue) *packet {
-	return &packet{statements: []boundStatement{{statement.SQL, bind(statement, args)}}}
 }
 
 // BeginTx starts a transaction; if it is pipelined nothing is sent yet.
@@ -132,26 +129,6 @@ func (t *plainTransaction) Commit() error {
 func (t *plainTransaction) Rollback() error {
 	t.conn.plain = false
 	return t.conn.explain(t.Tx.Rollback(), "rollback")
-}
-
-// bind returns the values of a statement's placeholders.
-func bind(statement router.Statement, args []driver.NamedValue) []driver.NamedValue {
-	if statement.Args == nil {
-		return args
-	}
-	bound := make([]driver.NamedValue, len(statement.Args))
-	for i, arg := range statement.Args {
-		switch {
-		case arg.Index < 0:
-			bound[i].Value = arg.Text
-		case arg.Index < len(args):
-			bound[i].Value = args[arg.Index].Value
-		default: // the caller gave too few, which the driver reports
-			return args
-		}
-		bound[i].Ordinal = i + 1
-	}
-	return bound
 }
 
 // Prepare returns a statement that is prepared on the client only.

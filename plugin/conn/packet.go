@@ -11,55 +11,59 @@ import (
 // vtgate and MySQL take (16 MiB a message between vtgate and vttablet, 64 MiB a packet); a larger statement goes alone.
 const maxPacket = 4 << 20
 
-// packet is what goes to the server at once: one or more statements, with their values.
+// packet is what goes to the server at once: the text of one or more statements, with a value for each placeholder.
 type packet struct {
-	statements []boundStatement
-}
-
-// boundStatement is a text with ? placeholders and a value for each.
-type boundStatement struct {
 	sql  string
 	args []driver.NamedValue
 }
 
-func (p *packet) add(sql string, args []driver.NamedValue) {
-	p.statements = append(p.statements, boundStatement{sql, args})
+// single returns a packet of one statement.
+func single(statement *router.Statement, args []driver.NamedValue) packet {
+	return packet{statement.SQL, bind(statement, args)}
 }
 
 const separator = "; "
 
-// render returns the packet as one text with its values. Several statements must not go if one has more or fewer
-// placeholders than values: the next one would take the difference. That is driver.ErrSkip, as from the driver.
-func (p *packet) render() (string, []driver.NamedValue, error) {
-	if len(p.statements) == 1 {
-		return p.statements[0].sql, p.statements[0].args, nil
-	}
-	length, values := 0, 0
-	for _, statement := range p.statements {
-		if strings.Count(statement.sql, "?") != len(statement.args) {
-			return statement.sql, nil, driver.ErrSkip
-		}
-		length += len(statement.sql) + len(separator)
-		values += len(statement.args)
+// join returns a packet of what waits and, unless its text is empty, a last statement, with BEGIN before all if the server
+// has not got it. A text that is not empty is put behind each statement that waits. The values are valid until the next
+// call.
+func (t *transaction) join(writes []*write, behindEach, last string, args []driver.NamedValue) (p packet, statements int) {
+	length := len(begin) + len(separator) + len(last)
+	for _, w := range writes {
+		length += len(w.plan.Statement.SQL) + len(behindEach) + 2*len(separator)
 	}
 	var text strings.Builder
 	text.Grow(length)
-	args := make([]driver.NamedValue, 0, values)
-	for i, statement := range p.statements {
-		if i > 0 {
+	add := func(sql string) {
+		if sql == "" {
+			return
+		}
+		if statements > 0 {
 			text.WriteString(separator)
 		}
-		text.WriteString(statement.sql)
-		for _, arg := range statement.args {
-			arg.Ordinal = len(args) + 1
-			args = append(args, arg)
-		}
+		text.WriteString(sql)
+		statements++
 	}
-	return text.String(), args, nil
+	if !t.begun {
+		add(begin)
+	}
+	values := t.conn.scratch.args[:0]
+	for _, w := range writes {
+		add(w.plan.Statement.SQL)
+		add(behindEach)
+		values = append(values, w.args...)
+	}
+	add(last)
+	values = append(values, args...)
+	for i := range values {
+		values[i].Ordinal = i + 1
+	}
+	t.conn.scratch.args = values
+	return packet{text.String(), values}, statements
 }
 
 // sizeOf estimates what a statement adds to a packet, in bytes before escaping.
-func sizeOf(statement router.Statement, args []driver.NamedValue) int {
+func sizeOf(statement *router.Statement, args []driver.NamedValue) int {
 	size := len(statement.SQL)
 	for _, arg := range args {
 		switch value := arg.Value.(type) {
@@ -70,4 +74,24 @@ func sizeOf(statement router.Statement, args []driver.NamedValue) int {
 		}
 	}
 	return size
+}
+
+// bind returns the values of a statement's placeholders.
+func bind(statement *router.Statement, args []driver.NamedValue) []driver.NamedValue {
+	if statement.Args == nil {
+		return args
+	}
+	bound := make([]driver.NamedValue, len(statement.Args))
+	for i, arg := range statement.Args {
+		switch {
+		case arg.Index < 0:
+			bound[i].Value = arg.Text
+		case arg.Index < len(args):
+			bound[i].Value = args[arg.Index].Value
+		default: // the caller gave too few, which is reported
+			return args
+		}
+		bound[i].Ordinal = i + 1
+	}
+	return bound
 }

@@ -81,7 +81,7 @@ func (r *pagedRows) turn() error {
 	if err := r.rows.Close(); err != nil {
 		return err
 	}
-	rows, err := r.conn.query(r.ctx, r.page.Next, r.next)
+	rows, err := r.conn.query(r.ctx, &r.page.Next, r.next)
 	if err != nil {
 		r.rows = noRows{}
 		return err

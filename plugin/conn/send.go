@@ -27,12 +27,12 @@ var retryPolicy = backoff.NewExponentialRetryPolicy(20 * time.Millisecond).
 	WithExpirationInterval(10 * time.Second)
 
 // execPacket sends a packet whose statements return no rows.
-func (c *conn) execPacket(ctx context.Context, p *packet, r replay) (driver.Result, error) {
+func (c *conn) execPacket(ctx context.Context, p packet, r replay) (driver.Result, error) {
 	return retry(ctx, c, p, r, c.baseExec)
 }
 
 // queryPacket sends a packet whose last statement, or more, returns rows.
-func (c *conn) queryPacket(ctx context.Context, p *packet, r replay) (driver.Rows, error) {
+func (c *conn) queryPacket(ctx context.Context, p packet, r replay) (driver.Rows, error) {
 	return retry(ctx, c, p, r, c.baseQuery)
 }
 
@@ -51,24 +51,19 @@ func (c *conn) baseQuery(ctx context.Context, sql string, args []driver.NamedVal
 func retry[T any](
 	ctx context.Context,
 	c *conn,
-	p *packet,
+	p packet,
 	r replay,
 	send func(context.Context, string, []driver.NamedValue) (T, error),
 ) (T, error) {
-	sql, args, err := p.render()
-	if err != nil {
-		var none T
-		return none, c.explain(err, sql)
-	}
-	result, err := send(ctx, sql, args)
+	result, err := send(ctx, p.sql, p.args)
 	if err == nil || !r.fresh {
-		return result, c.explain(err, sql)
+		return result, c.explain(err, p.sql)
 	}
 	// Only now, since most packets need none of this.
 	reconnected := false
 	err = backoff.ThrottleRetryContext(ctx, func(ctx context.Context) error {
 		if err == nil { // not the first pass, which is about the error above
-			result, err = send(ctx, sql, args)
+			result, err = send(ctx, p.sql, p.args)
 		}
 		met := err
 		err = nil
@@ -102,7 +97,7 @@ func retry[T any](
 	if errors.As(err, &transient) {
 		err = transient.err
 	}
-	return result, c.explain(err, sql)
+	return result, c.explain(err, p.sql)
 }
 
 // again wraps an error after which a packet may be sent again.

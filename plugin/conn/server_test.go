@@ -1,11 +1,13 @@
 package conn
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +63,7 @@ func (s *packetServer) run(c *packetConn, packet string, args []driver.NamedValu
 	packet = strings.Join(statements, "; ")
 	if packet != "select 1; select 1" { // that is part of setting up a session
 		s.packets = append(s.packets, packet)
-		s.args = append(s.args, args)
+		s.args = append(s.args, copied(args))
 	}
 	affected := int64(-1)
 	for _, statement := range statements {
@@ -88,6 +90,17 @@ func (s *packetServer) run(c *packetConn, packet string, args []driver.NamedValu
 		results = append(results, result{rows: rows})
 	}
 	return results, nil
+}
+
+// copied are values as a server gets them: whose memory is the caller's again.
+func copied(args []driver.NamedValue) []driver.NamedValue {
+	args = slices.Clone(args)
+	for i := range args {
+		if data, ok := args[i].Value.([]byte); ok {
+			args[i].Value = bytes.Clone(data)
+		}
+	}
+	return args
 }
 
 // shorten names a statement by its verb and table; a SELECT that locks is "lock".

@@ -42,7 +42,7 @@ type transaction struct {
 	waiting []*write
 	// size of what waits, see sizeOf.
 	size int
-	// locked has the rows that this transaction has found and locked FOR UPDATE, few as they are; see rowKey.
+	// locked has the rows that this transaction has found and locked FOR UPDATE, few as they are; see appendKey.
 	locked []string
 	// failed is set once the transaction cannot be committed any more.
 	failed error
@@ -54,40 +54,47 @@ var _ driver.Tx = (*transaction)(nil)
 
 // exec executes a statement in the transaction, now or later.
 func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver.NamedValue) (driver.Result, error) {
-	if t.failed != nil {
-		return nil, t.failed
-	}
-	if err := t.makeRoom(ctx, plan, args); err != nil {
-		return nil, err
-	}
-	t.statements++
-	if plan.Waits {
-		w := &write{transaction: t, plan: plan, args: keep(args), size: sizeOf(plan.Statement, args), promised: t.promise(plan, args)}
-		t.waiting = append(t.waiting, w)
-		t.size += w.size
-		return w, nil
-	}
-	if plan.Insert && len(t.waiting) > 0 {
-		return t.execInsert(ctx, plan, args)
-	}
-	affected, err := t.send(ctx, causeWrite, &plan.Statement, args)
+	bound, size, err := t.admit(ctx, plan, args)
 	if err != nil {
 		return nil, err
 	}
-	rest, err := t.finishChunks(ctx, plan, args, affected)
+	if plan.Waits {
+		w := &write{transaction: t, plan: plan, args: t.conn.scratch.keep(bound), size: size, promised: t.promise(plan, args)}
+		t.waiting = append(t.waiting, w)
+		t.size += size
+		return w, nil
+	}
+	if plan.Insert && len(t.waiting) > 0 {
+		return t.execInsert(ctx, plan, bound)
+	}
+	affected, err := t.send(ctx, causeWrite, plan.Statement.SQL, bound)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := t.finishChunks(ctx, plan, bound, affected)
 	return driver.RowsAffected(affected + rest), err
 }
 
-// makeRoom sends what waits if the next statement must not travel with it: because of its size, or because it does not
-// wait, so that the DELETEs have to be complete.
-func (t *transaction) makeRoom(ctx context.Context, plan *router.Plan, args []driver.NamedValue) error {
-	if len(t.waiting) > 0 && t.size+sizeOf(plan.Statement, args) > maxPacket {
-		return t.flush(ctx, causeSize)
+// admit returns the values of a statement's placeholders and its size. It sends what waits if the statement must not
+// travel with it: because of its size, or because it does not wait, so that the DELETEs have to be complete.
+func (t *transaction) admit(ctx context.Context, plan *router.Plan, args []driver.NamedValue) ([]driver.NamedValue, int, error) {
+	if t.failed != nil {
+		return nil, 0, t.failed
+	}
+	bound := bind(&plan.Statement, args)
+	if len(bound) != plan.Statement.Placeholders {
+		// In a packet, another statement would take the difference. The error is as from the driver.
+		return nil, 0, t.conn.explain(driver.ErrSkip, plan.Statement.SQL)
+	}
+	size := sizeOf(&plan.Statement, bound)
+	t.statements++
+	if len(t.waiting) > 0 && t.size+size > maxPacket {
+		return bound, size, t.flush(ctx, causeSize)
 	}
 	if !plan.Waits {
-		return t.completeDeletes(ctx)
+		return bound, size, t.completeDeletes(ctx)
 	}
-	return nil
+	return bound, size, nil
 }
 
 // flush sends what waits.
@@ -98,7 +105,7 @@ func (t *transaction) flush(ctx context.Context, cause string) error {
 	if err := t.completeDeletes(ctx); err != nil || len(t.waiting) == 0 {
 		return err
 	}
-	_, err := t.send(ctx, cause, nil, nil)
+	_, err := t.send(ctx, cause, "", nil)
 	return err
 }
 
@@ -119,7 +126,7 @@ func (t *transaction) completeDeletes(ctx context.Context) error {
 			t.waiting = append(t.waiting, w)
 		}
 		deletes := t.waiting
-		if _, err := t.send(ctx, causeChunk, nil, nil); err != nil {
+		if _, err := t.send(ctx, causeChunk, "", nil); err != nil {
 			return err
 		}
 		for _, w := range deletes {
@@ -138,17 +145,15 @@ func (t *transaction) completeDeletes(ctx context.Context) error {
 	return nil
 }
 
-// send sends what waits and, if given, a statement that returns no rows. It returns the row count of that statement.
-func (t *transaction) send(ctx context.Context, cause string, last *router.Statement, args []driver.NamedValue) (int64, error) {
+// send sends what waits and, unless its text is empty, a last statement that returns no rows. It returns the row count of
+// the latter.
+func (t *transaction) send(ctx context.Context, cause, last string, args []driver.NamedValue) (int64, error) {
 	writes := t.take()
-	p := t.packet()
-	first := len(p.statements)
-	for _, w := range writes {
-		p.add(w.plan.Statement.SQL, bind(w.plan.Statement, w.args))
+	first := 0
+	if !t.begun {
+		first = 1
 	}
-	if last != nil {
-		p.add(last.SQL, bind(*last, args))
-	}
+	p, statements := t.join(writes, "", last, args)
 	t.sending(cause)
 	result, err := t.conn.execPacket(ctx, p, replay{transaction: true, fresh: !t.begun, commits: cause == causeCommit})
 	if err != nil {
@@ -159,8 +164,8 @@ func (t *transaction) send(ctx context.Context, cause string, last *router.State
 	if all, ok := result.(mysql.Result); ok {
 		counts = all.AllRowsAffected()
 	}
-	if len(counts) != len(p.statements) {
-		return 0, t.defect(fmt.Errorf("%d statements were sent together, but the server answered %d", len(p.statements), len(counts)))
+	if len(counts) != statements {
+		return 0, t.defect(fmt.Errorf("%d statements were sent together, but the server answered %d", statements, len(counts)))
 	}
 	for i, w := range writes {
 		if err := w.arrive(counts[first+i]); err != nil {
@@ -172,19 +177,16 @@ func (t *transaction) send(ctx context.Context, cause string, last *router.State
 
 // query sends what waits and a SELECT, and returns its rows.
 func (t *transaction) query(ctx context.Context, plan *router.Plan, args []driver.NamedValue) (driver.Rows, error) {
-	if t.failed != nil {
-		return nil, t.failed
-	}
-	if err := t.makeRoom(ctx, plan, args); err != nil {
+	bound, _, err := t.admit(ctx, plan, args)
+	if err != nil {
 		return nil, err
 	}
-	t.statements++
-	rows, err := t.queryPacket(ctx, causeRead, plan, args)
+	rows, err := t.queryPacket(ctx, causeRead, plan, bound)
 	if err != nil {
 		return nil, err
 	}
 	if plan.Locks && plan.Key != nil {
-		return &lockedRows{Rows: rows, found: func() { t.locked = append(t.locked, rowKey(plan, args)) }}, nil
+		return &lockedRows{Rows: rows, found: func() { t.locked = append(t.locked, string(appendKey(nil, plan, args))) }}, nil
 	}
 	return rows, nil
 }
@@ -207,16 +209,11 @@ const rowCount = "select row_count()"
 // queryPacket sends what waits and a last statement. It returns the rows of a SELECT, and no rows of an INSERT.
 func (t *transaction) queryPacket(ctx context.Context, cause string, plan *router.Plan, args []driver.NamedValue) (driver.Rows, error) {
 	writes := t.take()
-	p := t.packet()
-	for _, w := range writes {
-		p.add(w.plan.Statement.SQL, bind(w.plan.Statement, w.args))
-		p.add(rowCount, nil)
-	}
-	p.add(plan.Statement.SQL, bind(plan.Statement, args))
+	p, _ := t.join(writes, rowCount, plan.Statement.SQL, args)
 	t.sending(cause)
 	rows, err := t.conn.queryPacket(ctx, p, replay{transaction: true, fresh: !t.begun})
 	if err != nil { // of the first statement that is not BEGIN
-		return nil, t.fail(err, writes[:min(1, len(writes))], nil)
+		return nil, t.fail(err, writes[:min(1, len(writes))], "")
 	}
 	t.begun = true
 	if len(writes) == 0 {
@@ -231,7 +228,7 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 		affected, err := readCount(rows)
 		if err != nil {
 			_ = rows.Close()
-			return nil, t.fail(t.conn.explain(err, rowCount), writes[i:i+1], nil)
+			return nil, t.fail(t.conn.explain(err, rowCount), writes[i:i+1], "")
 		}
 		if err := w.arrive(affected); err != nil {
 			_ = rows.Close()
@@ -245,11 +242,11 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 			return rows, nil
 		case last: // the last statement's own error; what waited has been executed
 			_ = rows.Close()
-			return nil, t.fail(t.conn.explain(err, plan.Statement.SQL), nil, nil)
+			return nil, t.fail(t.conn.explain(err, plan.Statement.SQL), nil, "")
 		default:
 			_ = rows.Close()
 			next := writes[i+1]
-			return nil, t.fail(t.conn.explain(err, next.plan.Statement.SQL), []*write{next}, nil)
+			return nil, t.fail(t.conn.explain(err, next.plan.Statement.SQL), []*write{next}, "")
 		}
 	}
 	return rows, nil
@@ -276,7 +273,7 @@ func (t *transaction) finishChunks(ctx context.Context, plan *router.Plan, args 
 	total := int64(0)
 	for plan.Chunk > 0 && affected == int64(plan.Chunk) {
 		var err error
-		if affected, err = t.send(ctx, causeChunk, &plan.Statement, args); err != nil {
+		if affected, err = t.send(ctx, causeChunk, plan.Statement.SQL, args); err != nil {
 			return 0, err
 		}
 		total += affected
@@ -286,15 +283,6 @@ func (t *transaction) finishChunks(ctx context.Context, plan *router.Plan, args 
 
 // begin starts a transaction, in the packet of its first statement.
 const begin = "begin"
-
-// packet returns a packet for the transaction's next statements: with BEGIN in it, if that has not been sent.
-func (t *transaction) packet() *packet {
-	p := &packet{}
-	if !t.begun {
-		p.add(begin, nil)
-	}
-	return p
-}
 
 func (t *transaction) take() []*write {
 	writes := t.waiting
@@ -311,7 +299,7 @@ func (t *transaction) sending(cause string) {
 // pipelining, only where the server refused a statement that nobody had been told was done: the server may have rolled
 // it back, and would take what follows for statements outside of one. The error of a packet with what waited never is a
 // bare duplicate key: upstream would take it for that of its last statement.
-func (t *transaction) fail(err error, writes []*write, last *router.Statement) error {
+func (t *transaction) fail(err error, writes []*write, last string) error {
 	t.begun = true // the server may have got as far as BEGIN
 	if len(writes) == 0 {
 		if classify(err) != Refused {
@@ -323,8 +311,8 @@ func (t *transaction) fail(err error, writes []*write, last *router.Statement) e
 	for _, w := range writes {
 		statements = append(statements, w.plan.Statement.SQL)
 	}
-	if last != nil {
-		statements = append(statements, last.SQL)
+	if last != "" {
+		statements = append(statements, last)
 	}
 	t.failed = &Error{Class: classify(err), Text: fmt.Sprintf("%v (met by one of these statements: %s)", err, strings.Join(statements, "; "))}
 	return t.failed
@@ -351,7 +339,7 @@ func (t *transaction) Commit() error {
 	if !t.begun && len(t.waiting) == 0 {
 		return nil
 	}
-	_, err = t.send(t.ctx, causeCommit, &router.Statement{SQL: "commit"}, nil)
+	_, err = t.send(t.ctx, causeCommit, "commit", nil)
 	switch {
 	case err == nil:
 		return nil
@@ -381,6 +369,7 @@ func (t *transaction) rollback() error {
 
 func (t *transaction) end() {
 	t.conn.transaction = nil
+	t.conn.scratch.release()
 	t.conn.connector.observer.transaction(t.statements, t.packets)
 }
 

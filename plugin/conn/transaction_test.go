@@ -1,10 +1,12 @@
 package conn
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -215,25 +217,6 @@ func TestRollbackSendsNothingThatWaits(t *testing.T) {
 	p.exec(upsertTimer, 1, "a")
 	require.NoError(t, tx.Rollback())
 	require.Equal(t, []string{"begin; select shards", "rollback"}, server.packets)
-}
-
-func TestWaitingWritesKeepTheirValues(t *testing.T) {
-	server := &packetServer{}
-	db, _ := openPipelined(t, server, log.NewNoopLogger())
-	tx, err := db.Begin()
-	require.NoError(t, err)
-	p := pipelined{t, tx}
-	reused := []byte("first")
-	p.exec(upsertNode, 1, 1, reused)
-	copy(reused, "XXXXX")
-	p.exec(upsertNode, 1, 2, reused)
-	require.NoError(t, tx.Commit())
-	var got []any
-	for i, arg := range server.args[0] {
-		require.Equal(t, i+1, arg.Ordinal)
-		got = append(got, arg.Value)
-	}
-	require.Equal(t, []any{1, 1, []byte("first"), 1, 2, []byte("XXXXX")}, got)
 }
 
 var errDuplicate = &mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'VT12001-no healthy tablet available' for key 'PRIMARY'"}
@@ -501,18 +484,53 @@ func TestACallerThatEndsDuringCommitIsTold(t *testing.T) {
 }
 
 func TestValuesDoNotMoveToTheNextStatement(t *testing.T) {
-	p := &packet{}
-	p.add("insert into t values (?)", []driver.NamedValue{{Value: 1}, {Value: 2}})
-	p.add("insert into u values (?, ?)", []driver.NamedValue{{Value: 3}})
-	_, _, err := p.render()
-	require.ErrorIs(t, err, driver.ErrSkip)
-
-	even := &packet{}
-	even.add(begin, nil)
-	even.add("insert into t values (?)", []driver.NamedValue{{Value: 1}})
-	even.add("insert into u values (?, ?)", []driver.NamedValue{{Value: 2}, {Value: 3}})
-	sql, args, err := even.render()
+	server := &packetServer{}
+	db, _ := openPipelined(t, server, log.NewNoopLogger())
+	tx, err := db.Begin()
 	require.NoError(t, err)
-	require.Equal(t, "begin; insert into t values (?); insert into u values (?, ?)", sql)
-	require.Equal(t, []driver.NamedValue{{Ordinal: 1, Value: 1}, {Ordinal: 2, Value: 2}, {Ordinal: 3, Value: 3}}, args)
+	p := pipelined{t, tx}
+	p.exec(upsertTimer, 1, "a")
+	for _, args := range [][]any{{2}, {2, "b", "c"}, {}} {
+		_, err = tx.Exec(upsertTimer, args...)
+		require.ErrorContains(t, err, "have as many as placeholders")
+	}
+	p.exec(upsertNode, 3, 4, []byte("d"))
+	require.NoError(t, tx.Commit())
+	require.Equal(t, []string{"begin; insert timer_info_maps; insert history_node; commit"}, server.packets)
+	var values []driver.Value
+	for _, arg := range server.args[0] {
+		values = append(values, arg.Value)
+	}
+	require.Equal(t, []driver.Value{1, "a", 3, 4, []byte("d")}, values)
+}
+
+// A caller may reuse the bytes that it has given for a statement, whether they are few or many.
+func TestWaitingWritesKeepTheirValues(t *testing.T) {
+	server := &packetServer{}
+	db, _ := openPipelined(t, server, log.NewNoopLogger())
+	for range 2 { // the second transaction uses the memory of the first
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		p := pipelined{t, tx}
+		var want []driver.Value
+		sizes := []int{0, 1, 100, 2 * scratchBytes}
+		sizes = append(sizes, slices.Repeat([]int{scratchBytes / 8, scratchBytes / 9}, 10)...)
+		for i, size := range sizes {
+			data := bytes.Repeat([]byte{byte('a' + i)}, size)
+			want = append(want, bytes.Clone(data))
+			p.exec(upsertNode, 1, i, data)
+			clear(data)
+		}
+		p.exec(upsertNode, 1, len(sizes), []byte(nil))
+		want = append(want, []byte(nil))
+		require.NoError(t, tx.Commit())
+		values := server.args[len(server.args)-1]
+		require.Len(t, values, 3*len(want))
+		for i, value := range values {
+			require.Equal(t, i+1, value.Ordinal)
+		}
+		for i := range want {
+			require.True(t, reflect.DeepEqual(want[i], values[3*i+2].Value), "value %d", i) // too long to print
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"bytes"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -15,7 +14,8 @@ import (
 type write struct {
 	transaction *transaction
 	plan        *router.Plan
-	args        []driver.NamedValue
+	// args are the values of the statement's placeholders.
+	args []driver.NamedValue
 	// size, see sizeOf.
 	size int
 	// promised is the row count that the caller may be told before the server has; negative if there is none.
@@ -71,21 +71,27 @@ func (t *transaction) promise(plan *router.Plan, args []driver.NamedValue) int64
 			return 1
 		}
 	case router.LockedRow:
-		if plan.Key != nil && slices.Contains(t.locked, rowKey(plan, args)) {
-			return 1
+		if plan.Key != nil && len(t.locked) > 0 {
+			key := appendKey(t.conn.scratch.key[:0], plan, args)
+			t.conn.scratch.key = key
+			if slices.ContainsFunc(t.locked, func(locked string) bool { return locked == string(key) }) {
+				return 1
+			}
 		}
 	}
 	return -1
 }
 
-// rowKey names a row by its table and primary key.
-func rowKey(plan *router.Plan, args []driver.NamedValue) string {
-	key := []byte(plan.Table)
+// appendKey appends the name of a row: its table and primary key.
+func appendKey(key []byte, plan *router.Plan, args []driver.NamedValue) []byte {
+	key = append(key, plan.Table...)
 	for _, index := range plan.Key {
 		key = append(key, 0)
 		switch value := args[index].Value.(type) {
 		case int64:
 			key = strconv.AppendInt(key, value, 10)
+		case uint64:
+			key = strconv.AppendUint(key, value, 10)
 		case string:
 			key = append(key, value...)
 		case []byte:
@@ -94,16 +100,5 @@ func rowKey(plan *router.Plan, args []driver.NamedValue) string {
 			key = fmt.Append(key, value)
 		}
 	}
-	return string(key)
-}
-
-// keep copies the bytes of a statement that waits, since its caller may reuse them. The list is database/sql's, made for
-// this call.
-func keep(args []driver.NamedValue) []driver.NamedValue {
-	for i := range args {
-		if value, ok := args[i].Value.([]byte); ok {
-			args[i].Value = bytes.Clone(value)
-		}
-	}
-	return args
+	return key
 }

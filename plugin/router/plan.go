@@ -12,7 +12,7 @@ func (r *Router) plan(query string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	passed := &Plan{Statement: Statement{SQL: query}, Route: Passed}
+	passed := Pass(query)
 	switch parsed := parsed.(type) {
 	case *sqlparser.Select, *sqlparser.Insert, *sqlparser.Update, *sqlparser.Delete:
 	case sqlparser.DDLStatement:

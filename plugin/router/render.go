@@ -79,8 +79,9 @@ func render(statement sqlparser.Statement, comment string) Statement {
 		}
 	})
 	statement.Format(buf)
-	if inOrder {
-		args = nil
+	rendered := Statement{SQL: buf.String(), Placeholders: len(args)}
+	if !inOrder {
+		rendered.Args = args
 	}
-	return Statement{SQL: buf.String(), Args: args}
+	return rendered
 }

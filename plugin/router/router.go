@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"vitess.io/vitess/go/vt/sqlparser"
@@ -129,6 +130,8 @@ type Page struct {
 // Statement is a SQL text with ? placeholders.
 type Statement struct {
 	SQL string
+	// Placeholders is their number.
+	Placeholders int
 	// Args says where the value of each placeholder comes from; nil if it is the caller's arguments in their order.
 	Args []Arg
 }
@@ -142,6 +145,11 @@ type Arg struct {
 	Text string
 }
 
+// Pass returns the plan of a statement that is sent as it is.
+func Pass(query string) *Plan {
+	return &Plan{Statement: Statement{SQL: query, Placeholders: strings.Count(query, "?")}, Route: Passed}
+}
+
 // Plan returns what to do with a statement, which has ? placeholders. A plan for a text that was seen before costs no
 // allocation.
 func (r *Router) Plan(query string) *Plan {
@@ -150,7 +158,8 @@ func (r *Router) Plan(query string) *Plan {
 	}
 	plan, err := r.plan(query)
 	if err != nil {
-		plan = &Plan{Statement: Statement{SQL: query}, Route: Unknown, Unknown: err}
+		plan = Pass(query)
+		plan.Route, plan.Unknown = Unknown, err
 	}
 	if len(query) <= maxCachedLength {
 		r.plans.Add(query, plan)
