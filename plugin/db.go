@@ -13,7 +13,7 @@ type selector interface {
 }
 
 // store is what a DB and a transaction have in common: upstream's calls, with those overridden that need other values
-// on Vitess. The overrides are in task_queues.go and history_tree.go.
+// on Vitess. The overrides are in task_queues.go and history_tree.go; those of a DB only in workflow.go.
 type store struct {
 	sqlplugin.TableCRUD
 	selector selector
@@ -31,11 +31,13 @@ type db struct {
 	store
 	adminCalls
 	upstream sqlplugin.DB
+	// reads of workflows that are under way; nil without pipelining.
+	reads *workflowReads
 }
 
 var _ DB = (*db)(nil)
 
-func newDB(upstream sqlplugin.DB) (*db, error) {
+func newDB(upstream sqlplugin.DB, options Options) (*db, error) {
 	made, ok := upstream.(interface {
 		selector
 		adminCalls
@@ -43,7 +45,11 @@ func newDB(upstream sqlplugin.DB) (*db, error) {
 	if !ok {
 		return nil, fmt.Errorf("upstream's %T has other methods than the plugin was built for", upstream)
 	}
-	return &db{store: store{TableCRUD: upstream, selector: made}, adminCalls: made, upstream: upstream}, nil
+	d := &db{store: store{TableCRUD: upstream, selector: made}, adminCalls: made, upstream: upstream}
+	if options.Pipelining {
+		d.reads = &workflowReads{reads: map[workflowKey]*workflowRead{}}
+	}
+	return d, nil
 }
 
 // BeginTx starts a transaction.

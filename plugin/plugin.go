@@ -99,7 +99,7 @@ func NewDB(
 	if err != nil {
 		return nil, err
 	}
-	return newDB(created)
+	return newDB(created, options)
 }
 
 // open returns a connection pool, as upstream's session makes it (sqlplugin/mysql/session).

@@ -50,8 +50,7 @@ func (r *results) markdown() string {
 
 	printf("\n![p50 with one caller](%s)\n", chartFile)
 	printf("\n## On the wire\n\nRound trips of one call, and how many statements they carry where that is another number. They do not depend on the distance.\n\n" +
-		"What is one statement cannot take less than a round trip. Getting a workflow is nine reads, which upstream issues one by one outside of a transaction: " +
-		"to answer the later ones from what came with the first would be to answer from the past.\n\n")
+		"What is one statement cannot take less than a round trip.\n\n")
 	r.table(printf, "", r.Operations, func(operation, configuration string) string {
 		result, ok := r.wire(operation, configuration)
 		switch {

@@ -58,6 +58,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if c.transaction != nil {
 		return c.transaction.exec(ctx, plan, args)
 	}
+	c.sends(plan)
 	total := int64(0)
 	for {
 		result, err := c.execPacket(ctx, single(&plan.Statement, args), replay{fresh: !c.plain, commits: true})
@@ -74,6 +75,11 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 // QueryContext executes a query. Rows that come in pages are read from the connection as the caller goes on.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if use, ok := ctx.Value(batchKey{}).(batchUse); ok {
+		if rows, handled, err := use.batch.query(ctx, use.role, c, query, args); handled {
+			return rows, err
+		}
+	}
 	plan, err := c.plan(query)
 	if err != nil {
 		return nil, err
@@ -82,12 +88,24 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if c.transaction != nil {
 		rows, err = c.transaction.query(ctx, plan, args)
 	} else {
+		c.sends(plan)
 		rows, err = c.query(ctx, &plan.Statement, args)
 	}
-	if err != nil || plan.Page == nil {
-		return rows, err
+	if err != nil {
+		return nil, err
 	}
-	return newPagedRows(ctx, c, plan.Page, args, rows), nil
+	return c.complete(ctx, plan, args, rows), nil
+}
+
+// sends notes the plan of a packet of one statement.
+func (c *conn) sends(plan *router.Plan) { c.scratch.plans = append(c.scratch.plans[:0], plan) }
+
+// complete returns the rows of a query with those of further pages, if it has any.
+func (c *conn) complete(ctx context.Context, plan *router.Plan, args []driver.NamedValue, rows driver.Rows) driver.Rows {
+	if plan.Page == nil {
+		return rows
+	}
+	return newPagedRows(ctx, c, plan.Page, args, rows)
 }
 
 // query executes a query without what waits.

@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"fmt"
+
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/log/tag"
 	"go.temporal.io/server/common/metrics"
@@ -44,7 +46,7 @@ func newObserver(logger log.Logger, handler metrics.Handler) *observer {
 			).Counter("vitess_statements")
 		}
 	}
-	for _, cause := range []string{causeRead, causeWrite, causeCount, causeSize, causeChunk, causeCommit} {
+	for _, cause := range []string{causeRead, causeWrite, causeCount, causeSize, causeChunk, causeCommit, causeBatch} {
 		o.packets[cause] = handler.WithTags(metrics.StringTag("cause", cause)).Counter("vitess_packets")
 	}
 	return o
@@ -59,7 +61,7 @@ func (o *observer) planned(plan *router.Plan, query string) {
 	}
 }
 
-// sending counts a packet of a pipelined transaction.
+// sending counts a packet of a pipelined transaction or a Batch.
 func (o *observer) sending(cause string) { o.packets[cause].Record(1) }
 
 // transaction counts a pipelined transaction that ended.
@@ -78,7 +80,18 @@ func (o *observer) failed(class Class) {
 	o.handler.WithTags(metrics.StringTag("class", string(class))).Counter("vitess_errors").Record(1)
 }
 
-// defect logs an error that should never be.
-func (o *observer) defect(err error) {
-	o.logger.Error("A statement or transaction broke the rules that keep it on one Vitess shard", tag.Error(err))
+// defect logs an error that should never be, with the routes of the packet that met it.
+func (o *observer) defect(err error, plans []*router.Plan) {
+	var routes []string
+	for _, plan := range plans {
+		if plan.Table == "" {
+			continue
+		}
+		route := fmt.Sprintf("%s.%s %s", plan.Keyspace, plan.Table, plan.Route)
+		if plan.Column != "" {
+			route += " by " + plan.Column
+		}
+		routes = append(routes, route)
+	}
+	o.logger.Error("A statement or transaction broke the rules that keep it on one Vitess shard", tag.Error(err), tag.Strings("routes", routes))
 }

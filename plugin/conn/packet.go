@@ -24,20 +24,19 @@ func single(statement *router.Statement, args []driver.NamedValue) packet {
 
 const separator = "; "
 
-// join returns a packet of what waits and, unless its text is empty, a last statement, with BEGIN before all if the server
-// has not got it. A text that is not empty is put behind each statement that waits. The values are valid until the next
-// call.
-func (t *transaction) join(writes []*write, behindEach, last string, args []driver.NamedValue) (p packet, statements int) {
-	length := len(begin) + len(separator) + len(last)
+// join returns a packet of what waits and, if given, a last statement, with BEGIN before all if the server has not got it. A
+// text that is not empty is put behind each statement that waits. The values are valid until the next call.
+func (t *transaction) join(writes []*write, behindEach string, last *router.Plan, args []driver.NamedValue) (p packet, statements int) {
+	length := len(begin)
 	for _, w := range writes {
 		length += len(w.plan.Statement.SQL) + len(behindEach) + 2*len(separator)
+	}
+	if last != nil {
+		length += len(separator) + len(last.Statement.SQL)
 	}
 	var text strings.Builder
 	text.Grow(length)
 	add := func(sql string) {
-		if sql == "" {
-			return
-		}
 		if statements > 0 {
 			text.WriteString(separator)
 		}
@@ -47,18 +46,24 @@ func (t *transaction) join(writes []*write, behindEach, last string, args []driv
 	if !t.begun {
 		add(begin)
 	}
-	values := t.conn.scratch.args[:0]
+	values, plans := t.conn.scratch.args[:0], t.conn.scratch.plans[:0]
 	for _, w := range writes {
 		add(w.plan.Statement.SQL)
-		add(behindEach)
+		if behindEach != "" {
+			add(behindEach)
+		}
 		values = append(values, w.args...)
+		plans = append(plans, w.plan)
 	}
-	add(last)
-	values = append(values, args...)
+	if last != nil {
+		add(last.Statement.SQL)
+		values = append(values, args...)
+		plans = append(plans, last)
+	}
 	for i := range values {
 		values[i].Ordinal = i + 1
 	}
-	t.conn.scratch.args = values
+	t.conn.scratch.args, t.conn.scratch.plans = values, plans
 	return packet{text.String(), values}, statements
 }
 

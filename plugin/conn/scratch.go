@@ -3,12 +3,16 @@ package conn
 import (
 	"bytes"
 	"database/sql/driver"
+
+	"github.com/temporal-vitess/temporal-vitess/plugin/router"
 )
 
 // scratch is memory that a connection uses in one transaction after the other.
 type scratch struct {
-	// args are the values of the last packet.
+	// args are the values of the last packet of a transaction.
 	args []driver.NamedValue
+	// plans of the last packet.
+	plans []*router.Plan
 	// bytes holds small values of statements that wait. It does not grow: one that does not fit begins another.
 	bytes []byte
 	// key is that of the last row that was looked for among the locked ones.

@@ -161,7 +161,7 @@ func (c *conn) explain(err error, sql string) error {
 	}
 	explained := &Error{Class: class, Text: fmt.Sprintf("%v (statement: %s)", err, sql)}
 	if class == Defect {
-		c.connector.observer.defect(explained)
+		c.connector.observer.defect(explained, c.scratch.plans)
 	}
 	return explained
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"fmt"
 	"io"
 	"regexp"
 	"slices"
@@ -250,11 +251,16 @@ func (s *singleServer) Connect(context.Context) (driver.Conn, error) {
 // warnings remembers what is logged.
 type warnings struct {
 	log.Logger
-	warned, errors []string
+	warned, errors []string // errors with their tags
 }
 
-func (w *warnings) Warn(message string, _ ...tag.Tag)  { w.warned = append(w.warned, message) }
-func (w *warnings) Error(message string, _ ...tag.Tag) { w.errors = append(w.errors, message) }
+func (w *warnings) Warn(message string, _ ...tag.Tag) { w.warned = append(w.warned, message) }
+func (w *warnings) Error(message string, tags ...tag.Tag) {
+	for _, tag := range tags {
+		message += fmt.Sprintf(" %s=%v", tag.Key(), tag.Value())
+	}
+	w.errors = append(w.errors, message)
+}
 
 // openPipelined returns a pool of one connection to the server, whose DELETEs go in chunks of 10 rows.
 func openPipelined(t *testing.T, server driver.Connector, logger log.Logger) (*sql.DB, *metricstest.Capture) {

@@ -30,6 +30,7 @@ const (
 	causeSize   = "size"   // a packet is full
 	causeChunk  = "chunk"  // a DELETE with a row limit
 	causeCommit = "commit" // COMMIT
+	causeBatch  = "batch"  // a Batch, which is no transaction
 )
 
 // transaction is the state of a conn between BEGIN and COMMIT or ROLLBACK.
@@ -67,7 +68,7 @@ func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver
 	if plan.Insert && len(t.waiting) > 0 {
 		return t.execInsert(ctx, plan, bound)
 	}
-	affected, err := t.send(ctx, causeWrite, plan.Statement.SQL, bound)
+	affected, err := t.send(ctx, causeWrite, plan, bound)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func (t *transaction) flush(ctx context.Context, cause string) error {
 	if err := t.completeDeletes(ctx); err != nil || len(t.waiting) == 0 {
 		return err
 	}
-	_, err := t.send(ctx, cause, "", nil)
+	_, err := t.send(ctx, cause, nil, nil)
 	return err
 }
 
@@ -126,7 +127,7 @@ func (t *transaction) completeDeletes(ctx context.Context) error {
 			t.waiting = append(t.waiting, w)
 		}
 		deletes := t.waiting
-		if _, err := t.send(ctx, causeChunk, "", nil); err != nil {
+		if _, err := t.send(ctx, causeChunk, nil, nil); err != nil {
 			return err
 		}
 		for _, w := range deletes {
@@ -145,9 +146,8 @@ func (t *transaction) completeDeletes(ctx context.Context) error {
 	return nil
 }
 
-// send sends what waits and, unless its text is empty, a last statement that returns no rows. It returns the row count of
-// the latter.
-func (t *transaction) send(ctx context.Context, cause, last string, args []driver.NamedValue) (int64, error) {
+// send sends what waits and, if given, a last statement that returns no rows. It returns the row count of the latter.
+func (t *transaction) send(ctx context.Context, cause string, last *router.Plan, args []driver.NamedValue) (int64, error) {
 	writes := t.take()
 	first := 0
 	if !t.begun {
@@ -209,11 +209,11 @@ const rowCount = "select row_count()"
 // queryPacket sends what waits and a last statement. It returns the rows of a SELECT, and no rows of an INSERT.
 func (t *transaction) queryPacket(ctx context.Context, cause string, plan *router.Plan, args []driver.NamedValue) (driver.Rows, error) {
 	writes := t.take()
-	p, _ := t.join(writes, rowCount, plan.Statement.SQL, args)
+	p, _ := t.join(writes, rowCount, plan, args)
 	t.sending(cause)
 	rows, err := t.conn.queryPacket(ctx, p, replay{transaction: true, fresh: !t.begun})
 	if err != nil { // of the first statement that is not BEGIN
-		return nil, t.fail(err, writes[:min(1, len(writes))], "")
+		return nil, t.fail(err, writes[:min(1, len(writes))], nil)
 	}
 	t.begun = true
 	if len(writes) == 0 {
@@ -228,7 +228,7 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 		affected, err := readCount(rows)
 		if err != nil {
 			_ = rows.Close()
-			return nil, t.fail(t.conn.explain(err, rowCount), writes[i:i+1], "")
+			return nil, t.fail(t.conn.explain(err, rowCount), writes[i:i+1], nil)
 		}
 		if err := w.arrive(affected); err != nil {
 			_ = rows.Close()
@@ -242,11 +242,11 @@ func (t *transaction) queryPacket(ctx context.Context, cause string, plan *route
 			return rows, nil
 		case last: // the last statement's own error; what waited has been executed
 			_ = rows.Close()
-			return nil, t.fail(t.conn.explain(err, plan.Statement.SQL), nil, "")
+			return nil, t.fail(t.conn.explain(err, plan.Statement.SQL), nil, nil)
 		default:
 			_ = rows.Close()
 			next := writes[i+1]
-			return nil, t.fail(t.conn.explain(err, next.plan.Statement.SQL), []*write{next}, "")
+			return nil, t.fail(t.conn.explain(err, next.plan.Statement.SQL), []*write{next}, nil)
 		}
 	}
 	return rows, nil
@@ -273,7 +273,7 @@ func (t *transaction) finishChunks(ctx context.Context, plan *router.Plan, args 
 	total := int64(0)
 	for plan.Chunk > 0 && affected == int64(plan.Chunk) {
 		var err error
-		if affected, err = t.send(ctx, causeChunk, plan.Statement.SQL, args); err != nil {
+		if affected, err = t.send(ctx, causeChunk, plan, args); err != nil {
 			return 0, err
 		}
 		total += affected
@@ -283,6 +283,9 @@ func (t *transaction) finishChunks(ctx context.Context, plan *router.Plan, args 
 
 // begin starts a transaction, in the packet of its first statement.
 const begin = "begin"
+
+// commit ends it, in the packet of what waits at the end.
+var commit = router.Pass("commit")
 
 func (t *transaction) take() []*write {
 	writes := t.waiting
@@ -299,7 +302,7 @@ func (t *transaction) sending(cause string) {
 // pipelining, only where the server refused a statement that nobody had been told was done: the server may have rolled
 // it back, and would take what follows for statements outside of one. The error of a packet with what waited never is a
 // bare duplicate key: upstream would take it for that of its last statement.
-func (t *transaction) fail(err error, writes []*write, last string) error {
+func (t *transaction) fail(err error, writes []*write, last *router.Plan) error {
 	t.begun = true // the server may have got as far as BEGIN
 	if len(writes) == 0 {
 		if classify(err) != Refused {
@@ -311,8 +314,8 @@ func (t *transaction) fail(err error, writes []*write, last string) error {
 	for _, w := range writes {
 		statements = append(statements, w.plan.Statement.SQL)
 	}
-	if last != "" {
-		statements = append(statements, last)
+	if last != nil {
+		statements = append(statements, last.Statement.SQL)
 	}
 	t.failed = &Error{Class: classify(err), Text: fmt.Sprintf("%v (met by one of these statements: %s)", err, strings.Join(statements, "; "))}
 	return t.failed
@@ -321,7 +324,7 @@ func (t *transaction) fail(err error, writes []*write, last string) error {
 // defect ends a transaction whose promises were broken.
 func (t *transaction) defect(err error) error {
 	t.failed = err
-	t.conn.connector.observer.defect(err)
+	t.conn.connector.observer.defect(err, t.conn.scratch.plans)
 	return err
 }
 
@@ -339,7 +342,7 @@ func (t *transaction) Commit() error {
 	if !t.begun && len(t.waiting) == 0 {
 		return nil
 	}
-	_, err = t.send(t.ctx, causeCommit, "commit", nil)
+	_, err = t.send(t.ctx, causeCommit, commit, nil)
 	switch {
 	case err == nil:
 		return nil

@@ -320,6 +320,8 @@ func TestABrokenPromiseFailsTheTransaction(t *testing.T) {
 			require.Equal(t, Defect, classified.Class)
 			require.ErrorContains(t, err, "affected 0 rows instead of 1")
 			require.Len(t, logged.errors, 1)
+			require.Contains(t, logged.errors[0], "affected 0 rows instead of 1")
+			require.Contains(t, logged.errors[0], "routes=[temporal.executions single by shard_id")
 			if test.name != "with COMMIT" {
 				require.Error(t, tx.Commit())
 				require.Equal(t, "rollback", server.packets[len(server.packets)-1])
