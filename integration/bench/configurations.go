@@ -18,8 +18,10 @@ import (
 type configuration struct {
 	Name  string `json:"name"`
 	Title string `json:"title"`
-	// Vitess shards of each sharded keyspace, which the plugin reaches. 0 is for upstream's plugin.
+	// Vitess shards of each sharded keyspace; 0 if there is none.
 	VitessShards int `json:"vitess_shards,omitempty"`
+	// Stock is upstream's plugin. On sharded keyspaces Vitess refuses some of what it does: that is left out.
+	Stock bool `json:"stock,omitempty"`
 	// Attributes are options of the plugin (connectAttributes).
 	Attributes map[string]string `json:"attributes,omitempty"`
 	// RunsServer adds what whole workflows take on a Temporal server.
@@ -33,8 +35,9 @@ const (
 
 // configurations in the order of the report. The ratios are to the first two.
 var configurations = []configuration{
-	{Name: plainMySQL, Title: "upstream's mysql8 on plain MySQL", RunsServer: true},
-	{Name: unsharded, Title: "upstream's mysql8 on an unsharded keyspace of Vitess"},
+	{Name: plainMySQL, Title: "upstream's mysql8 on plain MySQL", Stock: true, RunsServer: true},
+	{Name: unsharded, Title: "upstream's mysql8 on an unsharded keyspace of Vitess", Stock: true},
+	{Name: "b1", Title: "upstream's mysql8 on sharded keyspaces with 1 Vitess shard, to tell what vtgate's routing costs; Vitess refuses what is left empty", VitessShards: 1, Stock: true},
 	{Name: "c1", Title: "the plugin on 1 Vitess shard", VitessShards: 1},
 	{Name: "c2", Title: "the plugin on 2 Vitess shards", VitessShards: 2, RunsServer: true},
 	{Name: "c2-off", Title: "the plugin on 2 Vitess shards, pipelining off", VitessShards: 2, Attributes: map[string]string{"vitess_pipelining": "off"}},
@@ -102,14 +105,11 @@ func (d *databases) configs(c configuration, connections int) (main, visibility 
 	case c.Name == plainMySQL:
 		main, visibility = *d.plain, *d.plain
 	case c.VitessShards == 0:
-		main = config.SQL{
-			PluginName:      mysql.PluginName,
-			DatabaseName:    unshardedKeyspace,
-			ConnectAddr:     d.VTGateAddr(),
-			ConnectProtocol: "tcp",
-			User:            "temporal",
-		}
+		main = d.stock(unshardedKeyspace)
 		visibility = main
+	case c.Stock:
+		main = d.stock(d.byShards[c.VitessShards].MainConfig().DatabaseName)
+		visibility = d.stock(d.byShards[c.VitessShards].VisibilityConfig(vschema.ProfileNamespace).DatabaseName)
 	default:
 		main = *d.byShards[c.VitessShards].MainConfig()
 		visibility = *d.byShards[c.VitessShards].VisibilityConfig(vschema.ProfileNamespace)
@@ -122,4 +122,15 @@ func (d *databases) configs(c configuration, connections int) (main, visibility 
 		}
 	}
 	return main, visibility
+}
+
+// stock configures upstream's plugin on a keyspace.
+func (d *databases) stock(keyspace string) config.SQL {
+	return config.SQL{
+		PluginName:      mysql.PluginName,
+		DatabaseName:    keyspace,
+		ConnectAddr:     d.VTGateAddr(),
+		ConnectProtocol: "tcp",
+		User:            "temporal",
+	}
 }

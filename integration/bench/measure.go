@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/temporal-vitess/temporal-vitess/integration/bench/wire"
 )
 
 // settings are how long is measured.
@@ -91,14 +93,18 @@ func (b *bench) oneCaller(ctx context.Context, operations []operation) error {
 		for i, s := range b.subjects {
 			var err error
 			s.setDelay(0)
-			if prepares[i], err = operation.setUp(ctx, s.callers[0]); err != nil {
+			var counts wire.Counts
+			if prepares[i], err = operation.setUp(ctx, s.callers[0]); err == nil {
+				counts, err = s.count(ctx, prepares[i])
+			}
+			switch {
+			case err == nil:
+				b.results.addWire(operation, s, counts)
+			case s.mayRefuse():
+				prepares[i] = nil
+			default:
 				return failure(operation, s, err)
 			}
-			counts, err := s.count(ctx, prepares[i])
-			if err != nil {
-				return failure(operation, s, err)
-			}
-			b.results.addWire(operation, s, counts)
 		}
 		for _, delay := range b.Delays {
 			samples := make([][]time.Duration, len(b.subjects))
@@ -106,6 +112,9 @@ func (b *bench) oneCaller(ctx context.Context, operations []operation) error {
 				for i := range b.subjects {
 					i := (i + round) % len(b.subjects) // nobody is always first
 					s := b.subjects[i]
+					if prepares[i] == nil {
+						continue
+					}
 					s.setDelay(delay)
 					durations, err := batch(ctx, prepares[i], b.Batch)
 					if err != nil {
@@ -115,7 +124,9 @@ func (b *bench) oneCaller(ctx context.Context, operations []operation) error {
 				}
 			}
 			for i, s := range b.subjects {
-				b.results.addTiming(operation, s, delay, 1, samples[i], sum(samples[i]))
+				if prepares[i] != nil {
+					b.results.addTiming(operation, s, delay, 1, samples[i], sum(samples[i]))
+				}
 			}
 		}
 	}
@@ -154,6 +165,12 @@ func (b *bench) manyCallers(ctx context.Context, operations []operation) error {
 			s.setDelay(0)
 			for _, caller := range s.callers {
 				prepare, err := operation.setUp(ctx, caller)
+				if err == nil {
+					err = one(ctx, prepare)
+				}
+				if err != nil && s.mayRefuse() {
+					break
+				}
 				if err != nil {
 					return failure(operation, s, err)
 				}
@@ -167,6 +184,9 @@ func (b *bench) manyCallers(ctx context.Context, operations []operation) error {
 				for i := range b.subjects {
 					i := (i + round) % len(b.subjects)
 					s := b.subjects[i]
+					if prepares[i] == nil {
+						continue
+					}
 					s.setDelay(delay)
 					if err := together(prepares[i], func(prepare prepare) error { return one(ctx, prepare) }); err != nil {
 						return failure(operation, s, err)
@@ -185,7 +205,9 @@ func (b *bench) manyCallers(ctx context.Context, operations []operation) error {
 				}
 			}
 			for i, s := range b.subjects {
-				b.results.addTiming(operation, s, delay, b.Callers, samples[i], elapsed[i])
+				if prepares[i] != nil {
+					b.results.addTiming(operation, s, delay, b.Callers, samples[i], elapsed[i])
+				}
 			}
 		}
 	}

@@ -49,6 +49,9 @@ func openSubject(ctx context.Context, d *databases, c configuration, firstHistor
 	return s, nil
 }
 
+// mayRefuse reports whether operations may fail: with upstream's plugin on sharded keyspaces.
+func (s *subject) mayRefuse() bool { return s.Stock && s.VitessShards > 0 }
+
 func (s *subject) close() error {
 	for _, stores := range []*stores{s.direct, s.distant} {
 		if stores != nil {
