@@ -63,6 +63,11 @@ func run() (err error) {
 	if err := withCPUProfile(*cpuProfile, func() error { return b.manyCallers(ctx, operations) }); err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(operations, func(o operation) bool { return o.Name == isolationOperation }); i >= 0 {
+		if err := b.isolation(ctx, operations[i]); err != nil {
+			return err
+		}
+	}
 	if withServer {
 		if err := b.wholeWorkflows(ctx); err != nil {
 			return err

@@ -91,6 +91,14 @@ func (r *results) markdown() string {
 			printf("| %g ms | %s | %s | %s | %s |\n", t.Delay, t.Configuration, number(t.P50), number(t.P99), number(t.PerSecond))
 		}
 	}
+	if len(r.Isolation) > 0 {
+		printf("\n## While another Vitess shard is read-only\n\nOperations (%s) of %d callers on history shards of one Vitess shard, while as many on the other meet the error of a demoted primary, through the same connection pool.\n\n",
+			isolationOperation, isolationCallers/2)
+		printf("| | operations | failed |\n|---|---|---|\n")
+		for _, i := range r.Isolation {
+			printf("| %s | %d | %d |\n", i.Title, i.Calls, i.Failed)
+		}
+	}
 	if len(r.CPU) > 0 {
 		printf("\n## CPU time\n\nOf %d callers without delay, all operations together: ms for each call, and the share.\n\n", r.Settings.Callers)
 		r.table(printf, "", []string{clientProcess, vitessProcess, mysqlProcess}, r.cpuCell)

@@ -16,6 +16,8 @@ type results struct {
 	Timings        []timingResult  `json:"timings"`
 	CPU            []*cpuResult    `json:"cpu"`
 	Workflows      []timingResult  `json:"workflows"`
+	// Isolation is what a read-only Vitess shard does to calls on another.
+	Isolation []isolationResult `json:"isolation"`
 }
 
 // wireResult is what one call puts on the wire.
