@@ -33,6 +33,9 @@ const (
 	causeBatch  = "batch"  // a Batch, which is no transaction
 )
 
+// writesAtOnce is for how many waiting writes memory is taken at once. An update of a workflow has about 8.
+const writesAtOnce = 8
+
 // transaction is the state of a conn between BEGIN and COMMIT or ROLLBACK.
 type transaction struct {
 	conn *conn
@@ -41,6 +44,8 @@ type transaction struct {
 	// begun is set once the server has got BEGIN.
 	begun   bool
 	waiting []*write
+	// writes is room for those that wait.
+	writes []write
 	// size of what waits, see sizeOf.
 	size int
 	// locked has the rows that this transaction has found and locked FOR UPDATE, few as they are; see appendKey.
@@ -60,10 +65,7 @@ func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver
 		return nil, err
 	}
 	if plan.Waits {
-		w := &write{transaction: t, plan: plan, args: t.conn.scratch.keep(bound), size: size, promised: t.promise(plan, args)}
-		t.waiting = append(t.waiting, w)
-		t.size += size
-		return w, nil
+		return t.wait(plan, args, bound, size), nil
 	}
 	if plan.Insert && len(t.waiting) > 0 {
 		return t.execInsert(ctx, plan, bound)
@@ -74,6 +76,20 @@ func (t *transaction) exec(ctx context.Context, plan *router.Plan, args []driver
 	}
 	rest, err := t.finishChunks(ctx, plan, bound, affected)
 	return driver.RowsAffected(affected + rest), err
+}
+
+// wait keeps a write until it travels with another statement.
+func (t *transaction) wait(plan *router.Plan, args, bound []driver.NamedValue, size int) *write {
+	if len(t.writes) == cap(t.writes) {
+		t.writes = make([]write, 0, writesAtOnce) // those before stay where they are
+	}
+	t.writes = append(t.writes, write{
+		transaction: t, plan: plan, args: t.conn.scratch.keep(bound), size: size, promised: t.promise(plan, args),
+	})
+	w := &t.writes[len(t.writes)-1]
+	t.waiting = append(t.waiting, w)
+	t.size += size
+	return w
 }
 
 // admit returns the values of a statement's placeholders and its size. It sends what waits if the statement must not
@@ -186,7 +202,7 @@ func (t *transaction) query(ctx context.Context, plan *router.Plan, args []drive
 		return nil, err
 	}
 	if plan.Locks && plan.Key != nil {
-		return &lockedRows{Rows: rows, found: func() { t.locked = append(t.locked, string(appendKey(nil, plan, args))) }}, nil
+		return &lockedRows{Rows: rows, transaction: t, plan: plan, args: args}, nil
 	}
 	return rows, nil
 }
@@ -376,17 +392,20 @@ func (t *transaction) end() {
 	t.conn.connector.observer.transaction(t.statements, t.packets)
 }
 
-// lockedRows reports the first row that a locking SELECT finds.
+// lockedRows tells the transaction once a locking SELECT has found its row.
 type lockedRows struct {
 	driver.Rows
-	found func()
+	transaction *transaction
+	plan        *router.Plan
+	args        []driver.NamedValue
+	told        bool
 }
 
 func (r *lockedRows) Next(values []driver.Value) error {
 	err := r.Rows.Next(values)
-	if err == nil && r.found != nil {
-		r.found()
-		r.found = nil
+	if err == nil && !r.told {
+		r.told = true
+		r.transaction.locked = append(r.transaction.locked, string(appendKey(nil, r.plan, r.args)))
 	}
 	return err
 }
