@@ -96,6 +96,8 @@ func NewWorker(target Target) worker.Worker {
 	w := worker.New(target.Client, target.TaskQueue, worker.Options{
 		MaxConcurrentWorkflowTaskPollers: pollers,
 		MaxConcurrentActivityTaskPollers: pollers,
+		// On a busy machine a workflow's goroutine may get no CPU for the second of the default, which would fail its task.
+		DeadlockDetectionTimeout: time.Minute,
 	})
 	register(w)
 	return w
