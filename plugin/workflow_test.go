@@ -88,7 +88,7 @@ func TestReadsOfOtherWorkflowsOrContextsAreNotMixed(t *testing.T) {
 // structContext is a context that cannot be a key of a map.
 type structContext struct {
 	context.Context
-	values []string
+	_ []string
 }
 
 func TestCallsThatCannotBeToldApartReadAsUpstream(t *testing.T) {

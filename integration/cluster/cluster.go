@@ -18,6 +18,9 @@ import (
 // Config says what Start brings up.
 type Config struct {
 	Keyspaces []Keyspace
+	// Replicas is the number of tablets of each Vitess shard beside its primary. They serve, but replicate nothing: they
+	// share the primary's mysqld.
+	Replicas int
 	// VTComboFlags are added to those of vtcombo, which holds vtgate, vtctld and all vttablets; of a flag that is given
 	// twice, the last counts. Files that they name have to be readable for everybody.
 	VTComboFlags []string
@@ -73,7 +76,7 @@ func start(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	var p *process
 	if err = stage(folder, tools, cfg); err == nil {
-		p, err = startProcess(folder, environment(folder, tools), commandLine(folder, tools, cfg.Keyspaces), cfg.Log)
+		p, err = startProcess(folder, environment(folder, tools), commandLine(folder, tools, cfg), cfg.Log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
@@ -130,6 +133,11 @@ func (c *Cluster) VTGateAddr() string {
 // VTCtldAddr is the host:port where vtctld speaks gRPC, for vtctldclient.
 func (c *Cluster) VTCtldAddr() string {
 	return address(c.ports.GRPC)
+}
+
+// HTTPAddr is the host:port of the status pages of vtgate and all vttablets, such as /debug/vars.
+func (c *Cluster) HTTPAddr() string {
+	return address(c.ports.HTTP)
 }
 
 // MySQL is how to reach the mysqld below Vitess with the Go driver: a user without a password who may do everything. The

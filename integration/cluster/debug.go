@@ -100,7 +100,7 @@ func (c *Cluster) trackedTables(ctx context.Context, keyspace string) (map[strin
 }
 
 func (c *Cluster) debug(ctx context.Context, path string, target any) error {
-	url := "http://" + address(c.ports.HTTP) + path
+	url := "http://" + c.HTTPAddr() + path
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

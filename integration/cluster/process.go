@@ -34,7 +34,7 @@ type process struct {
 type listening struct {
 	VTGate int `json:"vtcombo_mysql_port"`
 	HTTP   int `json:"port"`
-	GRPC   int `json:"grpc_port"`
+	GRPC   int `json:"grpc-port"`
 	MySQL  int `json:"mysql"`
 }
 

@@ -93,9 +93,9 @@ func environment(folder string, t tools) []string {
 	}
 }
 
-func commandLine(folder string, t tools, keyspaces []Keyspace) []string {
+func commandLine(folder string, t tools, cfg Config) []string {
 	var names, shards []string
-	for _, keyspace := range keyspaces {
+	for _, keyspace := range cfg.Keyspaces {
 		names = append(names, keyspace.Name)
 		shards = append(shards, strconv.Itoa(keyspace.Shards))
 	}
@@ -103,8 +103,8 @@ func commandLine(folder string, t tools, keyspaces []Keyspace) []string {
 		t.vttestserver,
 		"--keyspaces=" + strings.Join(names, ","),
 		"--num-shards=" + strings.Join(shards, ","),
-		"--replica-count=1", // includes the primary
-		"--rdonly-count=-1", // none; 0 is taken for "not set"
+		"--replica-count=" + strconv.Itoa(1+cfg.Replicas), // includes the primary
+		"--rdonly-count=-1",                               // none; 0 is taken for "not set"
 		"--schema-dir=" + filepath.Join(folder, "schema"),
 		"--initialize-with-vt-dba-tcp",
 		"--no-scatter",

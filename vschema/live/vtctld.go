@@ -2,7 +2,9 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/pflag"
 	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
@@ -19,13 +21,22 @@ func VTCtldFlags() *pflag.FlagSet {
 	return flags
 }
 
+// vtctldTimeout bounds how long the client tries, whatever the error is.
+const vtctldTimeout = 10 * time.Second
+
 func dialVTCtld(ctx context.Context, address string) (vtctldclient.VtctldClient, error) {
+	ctx, cancel := context.WithTimeout(ctx, vtctldTimeout)
+	defer cancel()
 	client, err := vtctldclient.New(ctx, "grpc", address)
-	if err == nil {
-		_, err = client.GetKeyspaces(ctx, &vtctldatapb.GetKeyspacesRequest{})
-	}
 	if err != nil {
-		return nil, fmt.Errorf("vtctld at %s: %w: check --vtctld (vtctld's gRPC port) and --vtctld-grpc-ca", address, err)
+		return nil, explainVTCtld(address, err)
+	}
+	if _, err := client.GetKeyspaces(ctx, &vtctldatapb.GetKeyspacesRequest{}); err != nil {
+		return nil, errors.Join(explainVTCtld(address, err), client.Close())
 	}
 	return client, nil
+}
+
+func explainVTCtld(address string, err error) error {
+	return fmt.Errorf("vtctld at %s: %w: check --vtctld (host:port of vtctld's gRPC) and --vtctld-grpc-ca", address, err)
 }

@@ -17,6 +17,7 @@ func New() *cli.App {
 		Flags: targetFlags(),
 		Commands: []*cli.Command{
 			setupSchemaCommand(),
+			rehashTaskQueuesCommand(),
 		},
 		ExitErrHandler: func(*cli.Context, error) {},
 	}

@@ -1,4 +1,4 @@
-package plugin
+package taskqueue
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/server/common/persistence/serialization"
 	persistencesql "go.temporal.io/server/common/persistence/sql"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/common/resolver"
 )
 
@@ -59,13 +60,15 @@ func (t *captureTx) Commit() error { return nil }
 
 func init() { persistencesql.RegisterPlugin("capture", capturePlugin{}) }
 
+const namespaceID = "deadbeef-8081-4abc-bdef-c281e385ff80"
+
 // upstreamRows returns the rows that upstream writes for a task in each of the subqueues of a task queue.
 func upstreamRows(t *testing.T, name string, taskType enumspb.TaskQueueType, subqueues ...int) []sqlplugin.TasksRow {
 	factory := persistencesql.NewFactory(config.SQL{PluginName: "capture"}, resolver.NewNoopResolver(), "", log.NewNoopLogger(),
 		metrics.NoopMetricsHandler, serialization.NewSerializer())
 	tasks, err := factory.NewTaskStore()
 	require.NoError(t, err)
-	request := &persistence.InternalCreateTasksRequest{NamespaceID: "deadbeef-8081-4abc-bdef-c281e385ff80", TaskQueue: name, TaskType: taskType}
+	request := &persistence.InternalCreateTasksRequest{NamespaceID: namespaceID, TaskQueue: name, TaskType: taskType}
 	for _, subqueue := range subqueues {
 		request.Tasks = append(request.Tasks, &persistence.InternalCreateTask{Subqueue: subqueue, Task: &commonpb.DataBlob{}})
 	}
@@ -94,7 +97,10 @@ func TestSubqueuesHaveTheRangeHashOfSubqueueZero(t *testing.T) {
 			zero := rows[0]
 			for i, row := range rows {
 				require.Equal(t, zero.TaskQueueID, subqueueZero(row.TaskQueueID), "name %q, type %d, subqueue %d", name, taskType, subqueues[i])
-				require.Equal(t, zero.RangeHash, rangeHash(row.TaskQueueID))
+				require.Equal(t, zero.RangeHash, RangeHash(row.TaskQueueID))
+				id, ok := Parse(row.TaskQueueID)
+				require.True(t, ok)
+				require.Equal(t, ID{NamespaceID: primitives.MustParseUUID(namespaceID), Name: name, Type: taskType, Subqueue: subqueues[i]}, id)
 			}
 		}
 	}
@@ -102,8 +108,15 @@ func TestSubqueuesHaveTheRangeHashOfSubqueueZero(t *testing.T) {
 
 func TestUpstreamHashesSubqueuesApart(t *testing.T) {
 	rows := upstreamRows(t, "queue", 1, 0, 2, 3)
-	require.NotEqual(t, rows[0].RangeHash, rows[1].RangeHash, "if upstream hashes subqueues alike, the plugin's rangeHash has no purpose")
+	require.NotEqual(t, rows[0].RangeHash, rows[1].RangeHash, "if upstream hashes subqueues alike, RangeHash has no purpose")
 	require.NotEqual(t, rows[1].RangeHash, rows[2].RangeHash)
+}
+
+func TestParseRefusesWhatIsTooShort(t *testing.T) {
+	for _, id := range []string{"", "0123456789abcdef"} {
+		_, ok := Parse([]byte(id))
+		require.False(t, ok, "%q", id)
+	}
 }
 
 func FuzzSubqueueZero(f *testing.F) {
