@@ -1,4 +1,4 @@
-# The server and what it needs, without a system around it. scripts/build-image.sh (make image) puts the tree together
+# The server, temporal-vitess-tool and what they need, without a system around them. scripts/build-image.sh (make image) puts the tree together
 # and calls this with .tools/image as its context.
 FROM scratch
 COPY rootfs/ /

@@ -8,7 +8,6 @@ export GOTOOLCHAIN := auto
 # Nothing here needs C. One setting for all builds also means that each package is compiled once.
 export CGO_ENABLED := 0
 
-SERVER      := .tools/bin/temporal-server
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # One package at a time: several run a Vitess, with a Temporal server and workers whose patience is in seconds. The
 # longest is far from the timeout.
@@ -23,9 +22,9 @@ tools: ## Build Vitess' programs and install a MySQL server into .tools (once)
 	@scripts/install-tools.sh
 
 .PHONY: build
-build: ## Build temporal-server into .tools/bin
-	@mkdir -p $(dir $(SERVER))
-	go build -tags disable_grpc_modules -o $(SERVER) ./cmd/temporal-server
+build: ## Build temporal-server and temporal-vitess-tool into .tools/bin
+	@mkdir -p .tools/bin
+	go build -tags disable_grpc_modules -o .tools/bin/ ./cmd/...
 
 .PHONY: demo
 demo: tools ## Run workflows on a local Vitess with 4 Vitess shards; DEMO_EXIT=1 ends when they are done

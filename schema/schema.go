@@ -126,7 +126,78 @@ func Load(role vschema.Role) (Keyspace, error) {
 	return keyspaces[role], nil
 }
 
+// retired are tables that upstream's versioned schema creates and drops again, so that no VSchema has them, with their
+// place while they live.
+var retired = map[string]vschema.Role{
+	"cluster_metadata":                         vschema.Global,
+	"nexus_incoming_services":                  vschema.Global,
+	"nexus_incoming_services_partition_status": vschema.Global,
+	"tiered_storage_tasks":                     vschema.Main,
+}
+
 var columnCheck = regexp.MustCompile(`\s+CHECK \([^()]*\)`)
+
+// Statement is a statement of upstream's schema files, with its place.
+type Statement struct {
+	// Text is upstream's, but for the differences.
+	Text  string
+	Role  vschema.Role
+	Table string
+	// Parsed is the text as Vitess' parser reads it, without CHECK constraints of columns, which the parser does not
+	// know. vtgate passes such a statement through as it stands.
+	Parsed sqlparser.Statement
+}
+
+// Parse parses a statement of a schema file; see Statement.Parsed.
+func Parse(text string) (sqlparser.Statement, error) {
+	parser, err := sqlparser.New(sqlparser.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return parser.ParseStrictDDL(columnCheck.ReplaceAllString(text, ""))
+}
+
+// Place finds the keyspace of a statement from upstream's schema files, among those with the given roles. It fails if
+// the statement or the place of its table is not known.
+func Place(text string, roles ...vschema.Role) (Statement, error) {
+	parsed, err := Parse(text)
+	if err != nil {
+		return Statement{}, fmt.Errorf("upstream's schema: %q: %w", text, err)
+	}
+	statement := Statement{Text: strings.TrimRight(strings.TrimSpace(text), ";"), Parsed: parsed}
+	if statement.Table, err = statementTable(statement.Parsed); err != nil {
+		return Statement{}, fmt.Errorf("upstream's schema: %q: %w", text, err)
+	}
+	if statement.Role, err = place(statement.Table, roles); err != nil {
+		return Statement{}, err
+	}
+	if create, ok := statement.Parsed.(*sqlparser.CreateTable); ok {
+		if change, ok := differences[statement.Table]; ok {
+			change(create.TableSpec)
+			statement.Text = sqlparser.String(create)
+		}
+	}
+	return statement, nil
+}
+
+func place(table string, roles []vschema.Role) (vschema.Role, error) {
+	for _, role := range roles {
+		keyspace, err := vschema.Load(role, vschema.ProfileNamespace)
+		if err != nil {
+			return "", err
+		}
+		if _, ok := keyspace.Tables[table]; ok || retired[table] == role {
+			return role, nil
+		}
+	}
+	return "", fmt.Errorf("upstream's schema has a table %s that no VSchema knows: give it a place in the JSON files of package vschema", table)
+}
+
+// Holds tells whether a table of upstream's has, or once had, its place in the keyspace with that role.
+func Holds(role vschema.Role, table string) bool {
+	_, err := place(table, []vschema.Role{role})
+	return err == nil
+}
 
 // split divides the statements of a schema file over the keyspaces of the given roles.
 func split(into map[vschema.Role]Keyspace, file string, roles ...vschema.Role) error {
@@ -134,51 +205,27 @@ func split(into map[vschema.Role]Keyspace, file string, roles ...vschema.Role) e
 	if err != nil {
 		return err
 	}
-	places := map[string]vschema.Role{}
-	for _, role := range roles {
-		keyspace, err := vschema.Load(role, vschema.ProfileNamespace)
-		if err != nil {
-			return err
-		}
-		for table := range keyspace.Tables {
-			places[table] = role
-		}
-	}
 	pieces, err := parser.SplitStatementToPieces(file)
 	if err != nil {
 		return fmt.Errorf("upstream's schema: %w", err)
 	}
 	inserts := map[vschema.Role][]string{}
 	for _, piece := range pieces {
-		// Vitess' parser has no column constraints; vtgate passes such a statement through as it stands.
-		statement, err := parser.ParseStrictDDL(columnCheck.ReplaceAllString(piece, ""))
+		statement, err := Place(piece, roles...)
 		if err != nil {
-			return fmt.Errorf("upstream's schema: %q: %w", piece, err)
+			return err
 		}
-		table, err := statementTable(statement)
-		if err != nil {
-			return fmt.Errorf("upstream's schema: %q: %w", piece, err)
-		}
-		piece = strings.TrimSpace(piece)
-		role, ok := places[table]
-		if !ok {
-			return fmt.Errorf("upstream's schema has a table %s that no VSchema knows: give it a place in the JSON files of package vschema", table)
-		}
-		keyspace := into[role]
-		switch statement := statement.(type) {
+		keyspace := into[statement.Role]
+		switch parsed := statement.Parsed.(type) {
 		case *sqlparser.CreateTable:
-			if change, ok := differences[table]; ok {
-				change(statement.TableSpec)
-				piece = sqlparser.String(statement)
-			}
-			keyspace.Tables = append(keyspace.Tables, describe(table, role, statement.TableSpec))
-			keyspace.Statements = append(keyspace.Statements, piece)
+			keyspace.Tables = append(keyspace.Tables, describe(statement.Table, statement.Role, parsed.TableSpec))
+			keyspace.Statements = append(keyspace.Statements, statement.Text)
 		case *sqlparser.Insert:
-			inserts[role] = append(inserts[role], piece)
+			inserts[statement.Role] = append(inserts[statement.Role], statement.Text)
 		default:
-			keyspace.Statements = append(keyspace.Statements, piece)
+			keyspace.Statements = append(keyspace.Statements, statement.Text)
 		}
-		into[role] = keyspace
+		into[statement.Role] = keyspace
 	}
 	for role, statements := range inserts {
 		keyspace := into[role]
@@ -190,6 +237,11 @@ func split(into map[vschema.Role]Keyspace, file string, roles ...vschema.Role) e
 
 func statementTable(statement sqlparser.Statement) (string, error) {
 	switch statement := statement.(type) {
+	case *sqlparser.DropTable:
+		if len(statement.FromTables) != 1 {
+			return "", fmt.Errorf("drops %d tables at once", len(statement.FromTables))
+		}
+		return statement.FromTables[0].Name.String(), nil
 	case sqlparser.DDLStatement: // CREATE TABLE, and CREATE INDEX, which is an ALTER TABLE to the parser
 		return statement.GetTable().Name.String(), nil
 	case *sqlparser.Insert:
@@ -221,16 +273,4 @@ func describe(name string, role vschema.Role, spec *sqlparser.TableSpec) Table {
 		}
 	}
 	return table
-}
-
-// Version returns the statement that records the version of the schema that this package yields, for the database that
-// a store names (databaseName). It goes to the keyspace with the store's schema_version: [vschema.Global] for the main
-// store. A Temporal server asks for it at its start.
-func Version(role vschema.Role, databaseName string) string {
-	version := MainVersion
-	if role == vschema.Visibility {
-		version = VisibilityVersion
-	}
-	return fmt.Sprintf("INSERT INTO schema_version (version_partition, db_name, creation_time, curr_version, min_compatible_version) "+
-		"VALUES (0, '%s', UTC_TIMESTAMP(6), '%s', '%[2]s')", strings.ReplaceAll(databaseName, "'", "''"), version)
 }

@@ -37,7 +37,7 @@ for certificates in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bun
 done
 [[ -r $certificates ]] || die 1 "found no CA certificates on this machine to put into the image: install ca-certificates"
 
-say "building temporal-server"
+say "building temporal-server and temporal-vitess-tool"
 rm -rf "$rootfs"
 # The modes are given, since a COPY keeps them and the server runs as an ordinary user.
 install -d -m 755 "$rootfs"/{,etc,etc/ssl,etc/ssl/certs,etc/temporal,etc/temporal/config,etc/temporal/config/dynamicconfig,usr,usr/local,usr/local/bin}
@@ -45,7 +45,7 @@ install -d -m 1777 "$rootfs/tmp"
 release=$(git describe --tags --always --dirty 2>/dev/null || true)
 # Static, and with the build tag of upstream's release; time zones are embedded in the binary (time/tzdata).
 CGO_ENABLED=0 GOOS=linux go build -tags disable_grpc_modules -ldflags "-s -w -X main.release=$release" \
-  -o "$rootfs/usr/local/bin/temporal-server" ./cmd/temporal-server
+  -o "$rootfs/usr/local/bin/" ./cmd/temporal-server ./cmd/temporal-vitess-tool
 install -m 644 config/vitess.yaml "$rootfs/etc/temporal/config/"
 install -m 644 config/dynamicconfig/docker.yaml "$rootfs/etc/temporal/config/dynamicconfig/"
 install -m 644 "$certificates" "$rootfs/etc/ssl/certs/ca-certificates.crt"

@@ -1,7 +1,6 @@
 package vschema_test
 
 import (
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -9,8 +8,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"vitess.io/vitess/go/sqltypes"
-	"vitess.io/vitess/go/vt/vtgate/vindexes"
+	vschemapb "vitess.io/vitess/go/vt/proto/vschema"
+
+	"github.com/temporal-vitess/temporal-vitess/vschema/balance"
 )
 
 var update = flag.Bool("update", false, "write the balance table into docs/vschema.md")
@@ -53,18 +53,10 @@ func TestBalanceTableOfTheDocs(t *testing.T) {
 
 // fullestOverMean returns how many history shards the fullest of equal key ranges has, over the mean.
 func fullestOverMean(t *testing.T, function string, historyShards, vitessShards int) float64 {
-	vindex, err := vindexes.CreateVindex(function, function, nil)
+	t.Helper()
+	shards, err := balance.Even(vitessShards)
 	require.NoError(t, err)
-	counts := make([]int, vitessShards)
-	for id := 1; id <= historyShards; id++ {
-		keyspaceID, err := vindex.(vindexes.Hashing).Hash(sqltypes.NewInt64(int64(id)))
-		require.NoError(t, err)
-		prefix := uint64(binary.BigEndian.Uint32(keyspaceID))
-		counts[prefix*uint64(vitessShards)>>32]++
-	}
-	fullest := 0
-	for _, count := range counts {
-		fullest = max(fullest, count)
-	}
-	return float64(fullest) * float64(vitessShards) / float64(historyShards)
+	spread, err := balance.Compute(&vschemapb.Vindex{Type: function}, historyShards, shards)
+	require.NoError(t, err)
+	return spread.FullestOverMean()
 }

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Role says what a keyspace holds, whatever its name is.
@@ -96,4 +97,27 @@ func Load(role Role, profile Profile) (*Keyspace, error) {
 		return nil, fmt.Errorf("VSchema of keyspace role %q: %w", role, err)
 	}
 	return &keyspace, nil
+}
+
+// WithFunction returns a copy of a keyspace that has another vindex function wherever this one has reverse_bits: on
+// history shard ids and the hashes of task queues.
+func (k *Keyspace) WithFunction(function string) *Keyspace {
+	const replaced = "reverse_bits"
+	changed := &Keyspace{Sharded: k.Sharded, Vindexes: map[string]Vindex{}, Tables: map[string]Table{}}
+	for name, vindex := range k.Vindexes {
+		if name != replaced {
+			changed.Vindexes[name] = vindex
+		}
+	}
+	for name, table := range k.Tables {
+		table.ColumnVindexes = slices.Clone(table.ColumnVindexes)
+		for i, vindex := range table.ColumnVindexes {
+			if vindex.Name == replaced {
+				table.ColumnVindexes[i].Name = function
+				changed.Vindexes[function] = Vindex{Type: function}
+			}
+		}
+		changed.Tables[name] = table
+	}
+	return changed
 }

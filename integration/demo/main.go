@@ -1,23 +1,29 @@
-// Command demo shows Temporal on a sharded Vitess: it starts a local Vitess with four Vitess shards a keyspace, the real
-// Temporal server on it and a worker, runs workflows of many kinds, and tells where their rows are and how the
-// statements went there. Then it stays up for you to try, until Ctrl-C.
+// Command demo shows Temporal on a sharded Vitess: it starts a local Vitess with four Vitess shards a keyspace, sets the
+// keyspaces up with temporal-vitess-tool, starts the real Temporal server on them and a worker, runs workflows of many
+// kinds, and tells where their rows are and how the statements went there. Then it stays up for you to try, until Ctrl-C.
 //
 // With DEMO_EXIT=1 it exits instead. The exit code is not zero if anything is not as it must be.
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
+	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/doctor"
 	"github.com/temporal-vitess/temporal-vitess/integration/server"
 	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
 	"github.com/temporal-vitess/temporal-vitess/integration/workflows/kinds"
@@ -59,13 +65,18 @@ func run(ctx context.Context) (err error) {
 	}()
 	fmt.Printf("Temporal on a sharded Vitess. What the programs log is in %s\n\n", log.Name())
 
-	began := step("A local Vitess with %d Vitess shards for each sharded keyspace, schema and VSchema", vitessShards)
-	vitess, err := testbed.Start(ctx, vitessShards, log)
+	began := step("A local Vitess with three empty keyspaces, %d Vitess shards for each sharded one", vitessShards)
+	vitess, err := testbed.StartEmpty(ctx, vitessShards, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, vitess.Stop()) }()
 	done(began)
+
+	if err := tool(ctx, vitess, os.Stdout, "setup-schema"); err != nil {
+		return err
+	}
+	fmt.Println()
 
 	began = step("The Temporal server with %d history shards, and a namespace", historyShards)
 	temporalServer, err := server.Start(ctx, server.Config{
@@ -101,12 +112,51 @@ func run(ctx context.Context) (err error) {
 	if err := report(ctx, vitess, temporalServer); err != nil {
 		return err
 	}
+	if err := examine(ctx, vitess); err != nil {
+		return err
+	}
 	if os.Getenv("DEMO_EXIT") == "1" {
 		return nil
 	}
 	invite(temporalServer.FrontendAddr())
 	<-ctx.Done()
 	fmt.Println("\nStopping.")
+	return nil
+}
+
+// tool shows a command of temporal-vitess-tool as one would type it, and runs it.
+func tool(ctx context.Context, vitess *testbed.Testbed, output io.Writer, arguments ...string) error {
+	host, port, err := net.SplitHostPort(vitess.VTGateAddr())
+	if err != nil {
+		return err
+	}
+	arguments = append([]string{"temporal-vitess-tool", "--endpoint", host, "--port", port, "--user", "temporal", "--vtctld", vitess.VTCtldAddr()}, arguments...)
+	fmt.Printf("\n$ %s\n", strings.Join(arguments, " "))
+	app := command.New()
+	app.Writer = output
+	if err := app.RunContext(ctx, arguments); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(arguments, " "), err)
+	}
+	return nil
+}
+
+// examine returns an error unless all checks of the tool's doctor pass.
+func examine(ctx context.Context, vitess *testbed.Testbed) error {
+	var output bytes.Buffer
+	// A local Vitess has no replicas.
+	if err := tool(ctx, vitess, &output, "doctor", "--vtgate-http", vitess.HTTPAddr(), "--replicas", "0", "--output", "json"); err != nil {
+		return err
+	}
+	var findings []doctor.Finding
+	if err := json.Unmarshal(output.Bytes(), &findings); err != nil {
+		return fmt.Errorf("what doctor printed: %w", err)
+	}
+	for _, finding := range findings {
+		if finding.Status != doctor.Pass {
+			return fmt.Errorf("doctor: %s: %s: %s", finding.Status, finding.Check, finding.Found[0].Text)
+		}
+	}
+	fmt.Printf("All %d checks pass.\n\n", len(findings))
 	return nil
 }
 

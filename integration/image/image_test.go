@@ -24,6 +24,7 @@ const (
 	repository = "../.."
 	archive    = repository + "/.tools/image/image.tar"
 	serverPath = "/usr/local/bin/temporal-server"
+	toolPath   = "/usr/local/bin/temporal-vitess-tool"
 	user       = 1000 // the image's user and group
 )
 
@@ -52,25 +53,29 @@ func TestImage(t *testing.T) {
 		require.Equal(t, os.ModeDir|os.ModeSticky|0o777, directory.Mode())
 	})
 	t.Run("--version", func(t *testing.T) {
-		stdout, _ := image.run(t, nil, "--version")
+		stdout, _ := image.run(t, serverPath, nil, "--version")
 		require.Regexp(t, `^temporal version \S+ \(temporal-vitess \S+, vitess v\S+\)\n$`, stdout)
+	})
+	t.Run("the tool is there", func(t *testing.T) {
+		stdout, _ := image.run(t, toolPath, nil, "vschema", "print")
+		require.Contains(t, stdout, "reverse_bits")
 	})
 	t.Run("the dynamic configuration is valid", func(t *testing.T) {
 		const file = "/etc/temporal/config/dynamicconfig/docker.yaml"
-		stdout, _ := image.run(t, nil, "validate-dynamic-config", file)
+		stdout, _ := image.run(t, serverPath, nil, "validate-dynamic-config", file)
 		require.Equal(t, file+"\n", stdout)
 	})
 	t.Run("DB=vitess configures the server", func(t *testing.T) {
-		stdout, _ := image.run(t, []string{"DB=vitess", "MYSQL_SEEDS=vtgate"}, "render-config")
+		stdout, _ := image.run(t, serverPath, []string{"DB=vitess", "MYSQL_SEEDS=vtgate"}, "render-config")
 		require.Contains(t, stdout, "pluginName: vitess")
-		fromFile, _ := image.run(t, []string{"TEMPORAL_SERVER_CONFIG_FILE_PATH=/etc/temporal/config/vitess.yaml", "MYSQL_SEEDS=vtgate"},
+		fromFile, _ := image.run(t, serverPath, []string{"TEMPORAL_SERVER_CONFIG_FILE_PATH=/etc/temporal/config/vitess.yaml", "MYSQL_SEEDS=vtgate"},
 			"render-config")
 		require.Equal(t, stdout, fromFile)
 	})
 	t.Run("the server starts, answers and stops", func(t *testing.T) { testStart(t, image) })
 	t.Run("time zones are known", func(t *testing.T) {
 		// The log of render-config tells the local time, which on this island is 14 hours ahead of UTC.
-		_, stderr := image.run(t, []string{"DB=vitess", "MYSQL_SEEDS=vtgate", "TZ=Pacific/Kiritimati"}, "render-config")
+		_, stderr := image.run(t, serverPath, []string{"DB=vitess", "MYSQL_SEEDS=vtgate", "TZ=Pacific/Kiritimati"}, "render-config")
 		require.GreaterOrEqual(t, len(stderr), len(time.DateTime), stderr)
 		logged, err := time.Parse("2006/01/02 15:04:05", stderr[:len(time.DateTime)])
 		require.NoError(t, err)
@@ -144,9 +149,9 @@ func (i image) read(t *testing.T, name string) string {
 }
 
 // run runs the server with the image as its root directory, as the image's user, and requires that it succeeds.
-func (i image) run(t *testing.T, environment []string, arguments ...string) (stdout, stderr string) {
+func (i image) run(t *testing.T, program string, environment []string, arguments ...string) (stdout, stderr string) {
 	var out, log bytes.Buffer
-	command := exec.Command(serverPath, arguments...)
+	command := exec.Command(program, arguments...)
 	command.Dir = i.Config.WorkingDir
 	command.Env = append(environment, i.Config.Env...)
 	command.Stdout, command.Stderr = &out, &log

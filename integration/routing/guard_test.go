@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -17,12 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+
+	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
 )
-
-const upstreamPackage = "go.temporal.io/server/common/persistence/sql/sqlplugin/mysql"
-
-// callSite names a line of upstream's source.
-func callSite(file string, line int) string { return fmt.Sprintf("%s:%d", filepath.Base(file), line) }
 
 // upstreamSource is what upstream's mysql package has to do with SQL.
 type upstreamSource struct {
@@ -38,8 +34,8 @@ var sendsSQL = regexp.MustCompile(`^((Named)?(Exec|Query)|Get|Select|Queryx|Quer
 // readUpstream parses the source of upstream's mysql package from the module cache.
 func readUpstream(t *testing.T) upstreamSource {
 	t.Helper()
-	output, err := exec.Command("go", "list", "-f", `{{.Dir}}{{range .GoFiles}} {{.}}{{end}}`, upstreamPackage).Output()
-	require.NoError(t, err, "go list %s", upstreamPackage)
+	output, err := exec.Command("go", "list", "-f", `{{.Dir}}{{range .GoFiles}} {{.}}{{end}}`, inventory.UpstreamPackage).Output()
+	require.NoError(t, err, "go list %s", inventory.UpstreamPackage)
 	fields := strings.Fields(string(output))
 	source := upstreamSource{sites: make(map[string][]string), literals: make(map[string]*regexp.Regexp)}
 	files := token.NewFileSet()
@@ -57,13 +53,13 @@ func readUpstream(t *testing.T) upstreamSource {
 					first, last := files.Position(node.Pos()), files.Position(node.End())
 					var lines []string
 					for line := first.Line; line <= last.Line; line++ {
-						lines = append(lines, callSite(name, line))
+						lines = append(lines, inventory.CallSite(name, line))
 					}
 					source.sites[lines[0]] = lines
 				}
 			case *ast.BasicLit:
 				if text, err := strconv.Unquote(node.Value); err == nil && node.Kind == token.STRING && startsStatement.MatchString(text) {
-					source.literals[callSite(name, files.Position(node.Pos()).Line)] = beginningOf(text)
+					source.literals[inventory.CallSite(name, files.Position(node.Pos()).Line)] = beginningOf(text)
 				}
 			}
 			return true
@@ -101,7 +97,7 @@ func checkComplete(t *testing.T, calls []call) {
 			}
 		}
 	}
-	const advice = "%s of " + upstreamPackage + " was never %s: teach arguments_test.go or queries_test.go the arguments that lead there"
+	const advice = "%s of " + inventory.UpstreamPackage + " was never %s: teach arguments.go or queries.go of package inventory the arguments that lead there"
 	for _, site := range slices.Sorted(maps.Keys(source.sites)) {
 		if !slices.ContainsFunc(source.sites[site], func(line string) bool { return hit[line] }) {
 			t.Errorf(advice, site, "reached")

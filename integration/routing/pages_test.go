@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 
+	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
 	"github.com/temporal-vitess/temporal-vitess/plugin/router"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
@@ -37,11 +38,8 @@ func furtherPages(t *testing.T, vitess *subject, profile vschema.Profile, stockC
 			if page == nil {
 				continue
 			}
-			further.Statements = append(further.Statements, statement{
-				SQL:      page.Next.SQL,
-				Args:     pageArguments(page, s.Args),
-				Database: vitess.database(c.Kind, page.Next.SQL),
-			})
+			next := inventory.Statement{SQL: page.Next.SQL, Args: pageArguments(page, s.Args)}
+			further.Statements = append(further.Statements, statement{next, vitess.database(c.Kind, next)})
 		}
 		if len(further.Statements) > 0 {
 			calls = append(calls, further)

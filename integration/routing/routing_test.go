@@ -40,9 +40,7 @@ var outsideTransactions = []string{
 
 func TestRouting(t *testing.T) {
 	stock := newStockSubject(t)
-	stockCalls := stock.driveMethods(t)
-	stockQueries, _ := stock.driveQueries(t)
-	stockCalls = append(stockCalls, stockQueries...)
+	stockCalls, _ := stock.driveAll(t)
 
 	t.Run("every statement in upstream's source is driven", func(t *testing.T) {
 		checkComplete(t, stockCalls)
@@ -51,9 +49,7 @@ func TestRouting(t *testing.T) {
 	gold := &golden{}
 	for _, profile := range vschema.Profiles() {
 		vitess := newVitessSubject(t, profile)
-		calls := vitess.driveMethods(t)
-		queries, moreQueries := vitess.driveQueries(t)
-		calls = append(calls, queries...)
+		calls, moreQueries := vitess.driveAll(t)
 		pages := furtherPages(t, vitess, profile, stockCalls)
 		calls = append(calls, pages...)
 		if profile != vschema.ProfileNamespace { // the profile concerns the visibility store only
@@ -99,13 +95,11 @@ func TestSubqueuesShareVitessShard(t *testing.T) {
 	vtgate := newVTGate(t, vschema.ProfileNamespace, vitessShards[len(vitessShards)-1])
 	shards := make(map[string]bool)
 	send := func(of reflect.Type, subqueue int) {
-		for method := range of.Methods() {
-			for _, c := range vitess.drive(t, method.Name, "", sqlplugin.DbKindMain, "DB", vitess.main, argumentSets(method.Type, subqueue)) {
-				for _, s := range c.Statements {
-					noQueue := slices.ContainsFunc(s.Args, func(arg driver.Value) bool { id, ok := arg.([]byte); return ok && len(id) == 0 })
-					if !noQueue && !strings.Contains(directives(s.SQL), "ALLOW_SCATTER") {
-						shards[strings.Join(vtgate.route(s).Shards, ", ")] = true
-					}
+		for _, c := range vitess.drive(t, of, subqueue) {
+			for _, s := range c.Statements {
+				noQueue := slices.ContainsFunc(s.Args, func(arg driver.Value) bool { id, ok := arg.([]byte); return ok && len(id) == 0 })
+				if !noQueue && !strings.Contains(directives(s.SQL), "ALLOW_SCATTER") {
+					shards[strings.Join(vtgate.route(s).Shards, ", ")] = true
 				}
 			}
 		}
@@ -126,7 +120,7 @@ func checkStatements(t *testing.T, v *inProcessVTGate, exceptions []string, call
 	used := make(map[string]bool)
 	for _, c := range calls {
 		for _, s := range c.Statements {
-			if seen[s.SQL] || !readsOrWrites(s.SQL) {
+			if seen[s.SQL] || !s.ReadsOrWrites() {
 				continue
 			}
 			seen[s.SQL] = true

@@ -54,13 +54,3 @@ var directive = regexp.MustCompile(`/\*vt\+.*?\*/`)
 
 // directives are the instructions to Vitess in a statement.
 func directives(query string) string { return strings.Join(directive.FindAllString(query, -1), " ") }
-
-// readsOrWrites says that a statement reads or writes rows: DDL goes to all Vitess shards, as it must.
-func readsOrWrites(query string) bool {
-	switch sqlparser.Preview(query) {
-	case sqlparser.StmtSelect, sqlparser.StmtInsert, sqlparser.StmtUpdate, sqlparser.StmtDelete, sqlparser.StmtReplace:
-		return true
-	default:
-		return false
-	}
-}

@@ -1,125 +1,133 @@
 package routing
 
 import (
-	"database/sql"
-	"fmt"
-	"sync/atomic"
+	"context"
+	"reflect"
 	"testing"
 
-	"github.com/iancoleman/strcase"
-	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/api/visibilityservice/v1"
+	"go.temporal.io/server/chasm"
+	chasmtests "go.temporal.io/server/chasm/lib/tests"
 	"go.temporal.io/server/common/log"
-	"go.temporal.io/server/common/metrics"
-	persistencesql "go.temporal.io/server/common/persistence/sql"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
-	"go.temporal.io/server/common/persistence/sql/sqlplugin/mysql"
-	"go.temporal.io/server/common/resolver"
+	"vitess.io/vitess/go/vt/sqlparser"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin"
+	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
+// statement is a statement with the default database to send it with.
+type statement struct {
+	inventory.Statement
+	Database string
+}
+
+func (s statement) isQuery() bool { return sqlparser.Preview(s.SQL) == sqlparser.StmtSelect }
+
+// call is an [inventory.Call] whose statements have their default databases.
+type call struct {
+	Name       string
+	ID         string
+	Kind       sqlplugin.DbKind
+	Statements []statement
+}
+
 // subject is a SQL plugin whose statements are recorded.
 type subject struct {
-	recorder   *recorder
-	config     *config.SQL
-	main       sqlplugin.DB
-	visibility sqlplugin.DB
-	admin      map[sqlplugin.DbKind]sqlplugin.AdminDB
+	*inventory.Plugin
 	// database is the default database to send a statement with.
-	database func(kind sqlplugin.DbKind, query string) string
+	database func(kind sqlplugin.DbKind, s inventory.Statement) string
 }
 
-// newStockSubject opens upstream's plugin over a recorder. No keyspace has all tables of its main store, so vtgate has to
-// find them by name.
+// newStockSubject opens upstream's plugin. No keyspace has all tables of its main store, so vtgate has to find them by
+// name.
 func newStockSubject(t *testing.T) *subject {
 	t.Helper()
-	r := newRecorder(t)
-	database := func(sqlplugin.DbKind, string) string { return "@primary" }
-	return newSubject(t, r, database, &config.SQL{
-		PluginName:   mysql.PluginName,
-		DatabaseName: string(vschema.Main),
-		Connect: func(*config.SQL) (*sqlx.DB, error) {
-			db := sqlx.NewDb(sql.OpenDB(r), "mysql")
-			db.MapperFunc(strcase.ToSnake) // as upstream's session does
-			return db, nil
-		},
-	})
+	plugin, err := inventory.Upstream()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = plugin.Close() })
+	return &subject{plugin, func(sqlplugin.DbKind, inventory.Statement) string { return "@primary" }}
 }
 
-// newVitessSubject opens this project's plugin over a recorder. The plugin is registered once more under a name that
-// makes the recorder its base, since upstream's visibility store opens its plugin by name. What reads and writes rows is
-// sent with the other store's keyspace as default database, where a table without its keyspace is not found.
+// newVitessSubject opens this project's plugin. What reads and writes rows is sent with the other store's keyspace as
+// default database, where a table without its keyspace is not found.
 func newVitessSubject(t *testing.T, profile vschema.Profile) *subject {
 	t.Helper()
-	recorded := recordedPlugin{recorder: newRecorder(t), profile: profile}
-	name := fmt.Sprintf("%s, recorded %d", plugin.Name, registered.Add(1))
-	persistencesql.RegisterPlugin(name, recorded)
-	database := func(kind sqlplugin.DbKind, query string) string {
-		if (kind == sqlplugin.DbKindMain) == readsOrWrites(query) {
+	keyspaces := make(map[vschema.Role]string)
+	for _, role := range vschema.Roles() {
+		keyspaces[role] = string(role)
+	}
+	plugin, err := inventory.Vitess(keyspaces, profile)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = plugin.Close() })
+	return &subject{plugin, func(kind sqlplugin.DbKind, s inventory.Statement) string {
+		if (kind == sqlplugin.DbKindMain) == s.ReadsOrWrites() {
 			return string(vschema.Visibility)
 		}
 		return string(vschema.Main)
+	}}
+}
+
+// calls adds the default databases.
+func (s *subject) calls(sent []inventory.Call) []call {
+	calls := make([]call, len(sent))
+	for i, c := range sent {
+		calls[i] = call{Name: c.Name, ID: c.ID, Kind: c.Kind}
+		for _, sent := range c.Statements {
+			calls[i].Statements = append(calls[i].Statements, statement{sent, s.database(c.Kind, sent)})
+		}
 	}
-	return newSubject(t, recorded.recorder, database, &config.SQL{PluginName: name, DatabaseName: string(vschema.Main)})
+	return calls
 }
 
-// registered counts the names that newVitessSubject has given.
-var registered atomic.Int64
-
-// recordedPlugin is the plugin over a recorder.
-type recordedPlugin struct {
-	recorder *recorder
-	profile  vschema.Profile
-}
-
-func (p recordedPlugin) CreateDB(kind sqlplugin.DbKind, cfg *config.SQL, _ resolver.ServiceResolver, logger log.Logger, handler metrics.Handler) (sqlplugin.GenericDB, error) {
-	store := *cfg
-	// Each statement on its own is what the recorder answers and the golden file lists.
-	store.ConnectAttributes = map[string]string{"vitess_unknown_statements": "reject", "vitess_pipelining": "off"}
-	if kind == sqlplugin.DbKindVisibility {
-		store.DatabaseName = string(vschema.Visibility)
-		store.ConnectAttributes["vitess_visibility_profile"] = string(p.profile)
-	}
-	return plugin.NewDB(kind, &store, p.recorder, logger, handler)
-}
-
-func (p recordedPlugin) GetVisibilityQueryConverter() sqlplugin.VisibilityQueryConverter {
-	converter, err := persistencesql.GetPluginVisibilityQueryConverter(plugin.Name)
-	if err != nil {
-		panic(err) // package plugin registers it
-	}
-	return converter
-}
-
-func newSubject(t *testing.T, r *recorder, database func(sqlplugin.DbKind, string) string, cfg *config.SQL) *subject {
+// driveAll returns the calls for the golden file, and those that are only checked.
+func (s *subject) driveAll(t *testing.T) (listed, checked []call) {
 	t.Helper()
-	s := &subject{recorder: r, database: database, config: cfg, admin: make(map[sqlplugin.DbKind]sqlplugin.AdminDB)}
-	open := func(kind sqlplugin.DbKind) sqlplugin.DB {
-		db, err := persistencesql.NewSQLDB(kind, cfg, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = db.Close() })
-		return db
-	}
-	s.main, s.visibility = open(sqlplugin.DbKindMain), open(sqlplugin.DbKindVisibility)
-	for _, kind := range storeKinds {
-		db, err := persistencesql.NewSQLAdminDB(kind, cfg, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = db.Close() })
-		s.admin[kind] = db
-	}
-	return s
+	methods, err := s.Methods()
+	require.NoError(t, err)
+	typical, others, err := s.Queries()
+	require.NoError(t, err)
+	return append(s.calls(methods), append(s.calls(typical), s.calls(s.driveChasm(t))...)...), s.calls(others)
 }
 
-// sent returns the statements that the subject sent since the last call.
-func (s *subject) sent(kind sqlplugin.DbKind) []statement {
-	statements := s.recorder.take()
-	for i := range statements {
-		statements[i].Database = s.database(kind, statements[i].SQL)
-	}
-	return statements
+func (s *subject) drive(t *testing.T, of reflect.Type, row int) []call {
+	t.Helper()
+	sent, err := s.Drive(of, row)
+	require.NoError(t, err)
+	return s.calls(sent)
 }
 
-var storeKinds = []sqlplugin.DbKind{sqlplugin.DbKindMain, sqlplugin.DbKindVisibility}
+// driveChasm lists and counts executions of an archetype with search attributes of its own.
+func (s *subject) driveChasm(t *testing.T) []inventory.Call {
+	t.Helper()
+	const namespaceID = "8d9b1a7e-6f0c-4a55-9d43-2f1c55d0b7aa"
+	registry := chasm.NewRegistry(log.NewNoopLogger())
+	require.NoError(t, registry.Register(chasmtests.Library))
+	var calls []inventory.Call
+	for _, unified := range []bool{true, false} {
+		visibility, err := s.VisibilityStore(registry, unified)
+		require.NoError(t, err)
+		t.Cleanup(visibility.Close)
+		ask := func(name string, send func() error) {
+			sent, ok, err := s.Ask(name, unified, send)
+			require.NoError(t, err)
+			require.True(t, ok)
+			calls = append(calls, sent)
+		}
+		ask("ListChasm", func() error {
+			_, err := visibility.ListChasmExecutions(context.Background(), &visibilityservice.ListChasmExecutionsRequest{
+				ArchetypeId: chasmtests.ArchetypeID, NamespaceId: namespaceID, Namespace: "test-namespace", PageSize: 10,
+				Query: "PayloadTotalCount > 1",
+			})
+			return err
+		})
+		ask("CountChasm", func() error {
+			_, err := visibility.CountChasmExecutions(context.Background(), &visibilityservice.CountChasmExecutionsRequest{
+				ArchetypeId: chasmtests.ArchetypeID, NamespaceId: namespaceID, Namespace: "test-namespace", Query: "PayloadTotalCount > 1",
+			})
+			return err
+		})
+	}
+	return calls
+}

@@ -53,6 +53,24 @@ func Start(ctx context.Context, vitessShards int, log io.Writer) (*Testbed, erro
 	return t, nil
 }
 
+// StartEmpty brings up the keyspaces with nothing in them, as an operator creates them: no VSchema, no table. There is a
+// visibility keyspace for profile namespace only. Vitess runs as temporal-vitess-tool doctor recommends. Log may be nil.
+func StartEmpty(ctx context.Context, vitessShards int, log io.Writer) (*Testbed, error) {
+	running, err := cluster.Start(ctx, cluster.Config{
+		Keyspaces: []cluster.Keyspace{
+			{Name: Main, Shards: vitessShards},
+			{Name: Global, Shards: 1},
+			{Name: Visibility, Shards: vitessShards},
+		},
+		VTComboFlags: []string{"--enable-buffer", "--queryserver-config-transaction-timeout=5s"},
+		Log:          log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Testbed{Cluster: running}, nil
+}
+
 // Keyspaces are what a cluster needs for [On]: those of the main store, and a visibility keyspace of each profile. The
 // suffix, which ends their names, keeps several sets in one cluster apart. Each sharded keyspace has that number of
 // Vitess shards.

@@ -172,16 +172,16 @@ func (v *Vitess) names(ctx context.Context, query string) ([]string, error) {
 // On calls do with a session that sends its statements, as they are, to one Vitess shard's primary. On one Vitess shard
 // a statement sees what mysqld has, such as its information_schema, with DATABASE() as the schema.
 func (v *Vitess) On(ctx context.Context, keyspace, vitessShard string, do func(*sql.Conn) error) error {
-	return v.in(ctx, keyspace+":"+vitessShard, do)
+	return v.In(ctx, keyspace+":"+vitessShard, do)
 }
 
-// in calls do with a session whose target is a keyspace or one of its Vitess shards.
-func (v *Vitess) in(ctx context.Context, target string, do func(*sql.Conn) error) error {
+// In calls do with a session of its own whose target is a keyspace, or one of its Vitess shards (see [Vitess.On]).
+func (v *Vitess) In(ctx context.Context, target string, do func(*sql.Conn) error) error {
 	session, err := v.DB.Conn(ctx)
 	if err != nil {
 		return explain(err)
 	}
-	// The session's target must not get back into the pool.
+	// The session's target and settings must not get back into the pool.
 	defer func() { _ = session.Raw(func(any) error { return driver.ErrBadConn }) }()
 	if _, err := session.ExecContext(ctx, "USE `"+target+"`"); err != nil {
 		return fmt.Errorf("target %s: %w", target, err)

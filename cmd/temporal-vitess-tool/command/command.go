@@ -17,6 +17,11 @@ func New() *cli.App {
 		Flags: targetFlags(),
 		Commands: []*cli.Command{
 			setupSchemaCommand(),
+			updateSchemaCommand(),
+			vschemaCommand(),
+			routingPlanCommand(),
+			balanceCommand(),
+			doctorCommand(),
 			rehashTaskQueuesCommand(),
 		},
 		ExitErrHandler: func(*cli.Context, error) {},

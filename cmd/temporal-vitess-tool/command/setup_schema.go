@@ -1,69 +1,75 @@
 package command
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/temporal-vitess/temporal-vitess/schema"
-	"github.com/temporal-vitess/temporal-vitess/vschema"
+	"github.com/temporal-vitess/temporal-vitess/schema/apply"
 )
 
 func setupSchemaCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "setup-schema",
 		Aliases:   []string{"setup"},
-		Usage:     "write the SQL and VSchema of new keyspaces at the newest schema version, a file of each for a keyspace",
+		Usage:     "set up empty keyspaces at the newest schema version: VSchema, tables and version",
 		ArgsUsage: " ",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "emit", Usage: "folder to write into", Required: true},
-		},
-		Before: noArguments,
-		Action: func(c *cli.Context) error {
-			t, err := newTarget(c)
-			if err != nil {
-				return err
-			}
-			return emit(c.App, c.String("emit"), t)
-		},
+		Flags:     schemaFlags(),
+		Before:    noArguments,
+		Action:    setupSchema,
 	}
 }
 
-// emit writes <keyspace>.sql and <keyspace>.vschema.json of each keyspace.
-func emit(app *cli.App, folder string, t *target) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+func setupSchema(c *cli.Context) error {
+	r, err := newSchemaRun(c)
+	if err != nil {
 		return err
 	}
-	for _, role := range vschema.Roles() {
-		name := t.Keyspaces[role]
-		placement, err := vschema.JSON(role, t.Profile)
+	if c.IsSet(flagEmit) {
+		return r.emitSetup()
+	}
+	vitess, err := r.connect()
+	if err != nil {
+		return err
+	}
+	defer vitess.Close()
+	for _, store := range r.stores {
+		state, err := apply.Look(c.Context, vitess, store, r.Keyspaces)
 		if err != nil {
 			return err
 		}
-		keyspace, err := schema.Load(role)
-		if err != nil {
-			return err
-		}
-		statements := slices.Clone(keyspace.Statements)
-		switch role {
-		case vschema.Global: // has the main store's schema_version
-			statements = append(statements, schema.Version(vschema.Main, t.Keyspaces[vschema.Main]))
-		case vschema.Visibility:
-			statements = append(statements, schema.Version(role, name))
-		}
-		for file, data := range map[string]string{
-			name + ".sql":          strings.Join(statements, ";\n\n") + ";\n",
-			name + ".vschema.json": string(placement),
-		} {
-			if err := os.WriteFile(filepath.Join(folder, file), []byte(data), 0o644); err != nil {
+		if state.Version() != "" {
+			_, err := apply.Setup(state)
+			if !errors.Is(err, apply.ErrSetUp) {
 				return err
 			}
+			fmt.Fprintln(c.App.Writer, err)
+			continue
 		}
-		fmt.Fprintf(app.Writer, "%s: %d statements and the VSchema of keyspace %s\n", folder, len(statements), name)
+		if err := r.bring(store, state, apply.Setup); err != nil {
+			return err
+		}
+		if !c.Bool(flagDryRun) {
+			fmt.Fprintf(c.App.Writer, "the %s store is set up at %s\n", store, store.Newest())
+		}
+	}
+	return nil
+}
+
+// emitSetup needs no connection: a new set-up is the same everywhere.
+func (r *schemaRun) emitSetup() error {
+	for _, store := range r.stores {
+		actions, err := apply.Setup(apply.New(store, r.Keyspaces))
+		if err != nil {
+			return err
+		}
+		if err := r.emitPackaged(store); err != nil {
+			return err
+		}
+		if err := r.emitSQL(store, actions); err != nil {
+			return err
+		}
 	}
 	return nil
 }

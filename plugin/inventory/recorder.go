@@ -1,16 +1,16 @@
-package routing
+package inventory
 
 import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
-	"testing"
 
-	"github.com/stretchr/testify/require"
 	persistencespb "go.temporal.io/server/api/persistence/v1"
 	"go.temporal.io/server/common/persistence/serialization"
 	"vitess.io/vitess/go/vt/sqlparser"
@@ -20,41 +20,60 @@ import (
 // statement at once, and remember it. Tables are empty to reads but for contents, and writes affect as many rows as they
 // name. The connections implement what those of go-sql-driver/mysql do, so that the plugin can wrap them.
 type recorder struct {
+	parser *sqlparser.Parser
 	// contents is a table's only row by column. It is not written to.
 	contents map[string]map[string]driver.Value
 
 	mu           sync.Mutex
-	statements   []statement
+	statements   []Statement
 	transactions int
 }
 
 // newRecorder returns a recorder of a cluster whose server has started before: it has metadata, and more history shards
 // than the one that statements are driven for.
-func newRecorder(t *testing.T) *recorder {
-	t.Helper()
+func newRecorder() (*recorder, error) {
+	parser, err := sqlparser.New(sqlparser.Options{})
+	if err != nil {
+		return nil, err
+	}
 	metadata, err := serialization.NewSerializer().SerializeClusterMetadata(&persistencespb.ClusterMetadata{HistoryShardCount: historyShardID + 1})
-	require.NoError(t, err)
-	return &recorder{contents: map[string]map[string]driver.Value{
+	if err != nil {
+		return nil, err
+	}
+	return &recorder{parser: parser, contents: map[string]map[string]driver.Value{
 		"cluster_metadata_info": {"data": metadata.Data, "data_encoding": metadata.EncodingType.String(), "version": int64(1)},
-	}}
+	}}, nil
 }
 
-// statement is one statement as it would go over the wire.
-type statement struct {
+// Statement is one statement as it would go over the wire.
+type Statement struct {
+	// SQL has ? placeholders for Args.
 	SQL  string
 	Args []driver.Value
-	// Database is the connection's default database.
-	Database string
 	// Transaction numbers the transaction that the statement ran in, 0 for none.
 	Transaction int
-	// Callers are the lines of upstream's mysql package on the stack, as "file.go:line".
+	// Callers are the lines of [UpstreamPackage] on the stack, as [CallSite] names them.
 	Callers []string
 }
 
-func (s statement) isQuery() bool { return sqlparser.Preview(s.SQL) == sqlparser.StmtSelect }
+// ReadsOrWrites reports whether the statement reads or writes rows: DDL goes to all Vitess shards, as it must.
+func (s Statement) ReadsOrWrites() bool {
+	switch sqlparser.Preview(s.SQL) {
+	case sqlparser.StmtSelect, sqlparser.StmtInsert, sqlparser.StmtUpdate, sqlparser.StmtDelete, sqlparser.StmtReplace:
+		return true
+	default:
+		return false
+	}
+}
+
+// UpstreamPackage is the plugin of upstream whose statements these are.
+const UpstreamPackage = "go.temporal.io/server/common/persistence/sql/sqlplugin/mysql"
+
+// CallSite names a line of upstream's source.
+func CallSite(file string, line int) string { return fmt.Sprintf("%s:%d", filepath.Base(file), line) }
 
 // take returns what was recorded since the last call.
-func (r *recorder) take() []statement {
+func (r *recorder) take() []Statement {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	taken := r.statements
@@ -98,7 +117,7 @@ func (c *recordingConn) record(query string, args []driver.NamedValue) {
 	}
 	c.recorder.mu.Lock()
 	defer c.recorder.mu.Unlock()
-	c.recorder.statements = append(c.recorder.statements, statement{
+	c.recorder.statements = append(c.recorder.statements, Statement{
 		SQL:         query,
 		Args:        values,
 		Transaction: c.transaction,
@@ -113,8 +132,8 @@ func upstreamCallers() []string {
 	var callers []string
 	for {
 		frame, more := frames.Next()
-		if strings.HasPrefix(frame.Function, upstreamPackage+".") {
-			callers = append(callers, callSite(frame.File, frame.Line))
+		if strings.HasPrefix(frame.Function, UpstreamPackage+".") {
+			callers = append(callers, CallSite(frame.File, frame.Line))
 		}
 		if !more {
 			return callers
@@ -124,7 +143,7 @@ func upstreamCallers() []string {
 
 func (c *recordingConn) ExecContext(_ context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	c.record(query, args)
-	return driver.RowsAffected(affectedRows(query)), nil
+	return driver.RowsAffected(c.recorder.affectedRows(query)), nil
 }
 
 func (c *recordingConn) QueryContext(_ context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -169,7 +188,7 @@ type recordedRows struct {
 // answer is what a server says about the recorder's contents. An aggregate without GROUP BY has a row whatever the
 // table holds, and there is one table, so that whoever asks for the tables goes on.
 func (r *recorder) answer(query string) *recordedRows {
-	parsed, err := sqlParser.Parse(query)
+	parsed, err := r.parser.Parse(query)
 	if err != nil {
 		return &recordedRows{}
 	}
@@ -221,8 +240,8 @@ func (r *recordedRows) Next(dest []driver.Value) error {
 }
 
 // affectedRows is what a server reports for a plain INSERT of new rows; every other write affects one row.
-func affectedRows(query string) int64 {
-	parsed, err := sqlParser.Parse(query)
+func (r *recorder) affectedRows(query string) int64 {
+	parsed, err := r.parser.Parse(query)
 	if err != nil {
 		return 1
 	}

@@ -1,4 +1,4 @@
-package routing
+package inventory
 
 import (
 	"context"
@@ -147,8 +147,9 @@ func omissions(n int) [][]bool {
 const (
 	historyShardID = 7
 
-	namespaceID = "8d9b1a7e-6f0c-4a55-9d43-2f1c55d0b7aa"
-	runID       = "1b2f3c4d-5e6f-4711-8899-aabbccddeeff"
+	namespaceName = "test-namespace"
+	namespaceID   = "8d9b1a7e-6f0c-4a55-9d43-2f1c55d0b7aa"
+	runID         = "1b2f3c4d-5e6f-4711-8899-aabbccddeeff"
 )
 
 var someTime = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
@@ -220,7 +221,7 @@ func fill(v reflect.Value, name string, row int) {
 			fill(v.Index(i), name, i)
 		}
 	default:
-		panic(fmt.Sprintf("arguments_test.go has no value for field %s of type %s", name, v.Type()))
+		panic(fmt.Sprintf("arguments.go has no value for field %s of type %s", name, v.Type()))
 	}
 }
 
@@ -235,7 +236,7 @@ func taskQueueID(subqueue int) []byte {
 }
 
 // visibilitySelectFilters are the filters without a query, which upstream's GenerateSelectQuery turns into SQL. Filters
-// with a query come from the visibility store: see [subject.driveQueries].
+// with a query come from the visibility store: see [Plugin.Queries].
 func visibilitySelectFilters() []reflect.Value {
 	full := sqlplugin.VisibilitySelectFilter{
 		NamespaceID:      namespaceID,

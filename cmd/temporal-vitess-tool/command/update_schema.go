@@ -1,0 +1,90 @@
+package command
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/temporal-vitess/temporal-vitess/schema/apply"
+)
+
+const (
+	flagVersion     = "version"
+	flagFromVersion = "from-version"
+	flagKeepColumns = "keep-columns"
+)
+
+func updateSchemaCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "update-schema",
+		Aliases:   []string{"update"},
+		Usage:     "bring keyspaces from their schema version to a newer one",
+		ArgsUsage: " ",
+		Flags: append(schemaFlags(),
+			&cli.StringFlag{Name: flagVersion, Aliases: []string{"v"}, Usage: "version to stop at (default: the newest); needs --" + flagStore},
+			&cli.StringFlag{Name: flagFromVersion, Usage: "with --" + flagEmit + ": version to start from, without a connection; needs --" + flagStore},
+			&cli.BoolFlag{Name: flagKeepColumns, Usage: "at the newest version, leave columns (NOT NULL, defaults, order) as upstream's updates leave them: saves one rebuild of most tables"},
+		),
+		Before: noArguments,
+		Action: updateSchema,
+	}
+}
+
+func updateSchema(c *cli.Context) error {
+	r, err := newSchemaRun(c)
+	if err != nil {
+		return err
+	}
+	for _, flag := range []string{flagVersion, flagFromVersion} {
+		if c.IsSet(flag) && len(r.stores) > 1 {
+			return fmt.Errorf("--%s needs --%s main or visibility: they have versions of their own", flag, flagStore)
+		}
+	}
+	if c.IsSet(flagFromVersion) {
+		if !c.IsSet(flagEmit) {
+			return fmt.Errorf("--%s needs --%s: a run starts from the version that the keyspaces have", flagFromVersion, flagEmit)
+		}
+		return r.emitUpdate(r.stores[0])
+	}
+	vitess, err := r.connect()
+	if err != nil {
+		return err
+	}
+	defer vitess.Close()
+	plan := func(state *apply.State) ([]apply.Action, error) {
+		return apply.Update(state, c.String(flagVersion), c.Bool(flagKeepColumns))
+	}
+	for _, store := range r.stores {
+		state, err := apply.Look(c.Context, vitess, store, r.Keyspaces)
+		if err != nil {
+			return err
+		}
+		if err := apply.CheckUpdate(state, c.String(flagVersion)); err != nil {
+			return err
+		}
+		if err := r.bring(store, state, plan); err != nil {
+			return err
+		}
+		if c.Bool(flagDryRun) || c.IsSet(flagEmit) {
+			continue
+		}
+		version := c.String(flagVersion)
+		if version == "" {
+			version = store.Newest()
+		}
+		fmt.Fprintf(c.App.Writer, "the %s store is at %s\n", store, version)
+	}
+	return nil
+}
+
+// emitUpdate writes the steps from a given version, without a look at tables that may differ from upstream's.
+func (r *schemaRun) emitUpdate(store apply.Store) error {
+	actions, err := apply.UpdateFrom(store, r.Keyspaces, r.cli.String(flagFromVersion), r.cli.String(flagVersion))
+	if err != nil {
+		return err
+	}
+	if err := r.emitPackaged(store); err != nil {
+		return err
+	}
+	return r.emitSQL(store, actions)
+}

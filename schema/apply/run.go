@@ -1,0 +1,128 @@
+package apply
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/temporal-vitess/temporal-vitess/vschema"
+	"github.com/temporal-vitess/temporal-vitess/vschema/live"
+)
+
+// Runner executes plans.
+type Runner struct {
+	Vitess    *live.Vitess
+	Keyspaces map[vschema.Role]string
+	// Strategy is Vitess' @@ddl_strategy for DDL, see [CheckStrategy].
+	Strategy string
+	// Progress is called before each action, with what is left after it.
+	Progress func(action Action, left int)
+	// Wait is told how online DDL gets on.
+	Wait func(Migration)
+}
+
+// deadlockTries is how often an action is executed that ends in a deadlock each time.
+const deadlockTries = 5
+
+// Run executes what plan returns for the store, then looks whether anything is still lacking. After a deadlock, which
+// vttablet may report for a statement that mysqld has executed, it looks and goes on with what is lacking. When the
+// context is cancelled, the next Run goes on.
+func (r *Runner) Run(ctx context.Context, store Store, plan func(*State) ([]Action, error)) error {
+	if isOnline(r.Strategy) {
+		for _, role := range store.Roles() {
+			if err := r.awaitEarlier(ctx, r.Keyspaces[role]); err != nil {
+				return err
+			}
+		}
+	}
+	done, failed, tries := false, "", 0
+	for {
+		state, err := Look(ctx, r.Vitess, store, r.Keyspaces)
+		if err != nil {
+			return err
+		}
+		actions, err := plan(state)
+		switch {
+		case done && errors.Is(err, ErrSetUp):
+			return nil
+		case err != nil || len(actions) == 0:
+			return err
+		case done:
+			return fmt.Errorf("all statements were executed, but keyspace %s still lacks %q", actions[0].Keyspace, actions[0].SQL)
+		}
+		action, err := r.execute(ctx, actions)
+		if err == nil {
+			done = true
+			continue
+		}
+		if action.SQL != failed {
+			failed, tries = action.SQL, 0
+		}
+		if tries++; !isDeadlock(err) || tries == deadlockTries {
+			return fmt.Errorf("%s, %s, keyspace %s: %w\n%s", action.Step, action.Title, action.Keyspace, err, action.SQL)
+		}
+	}
+}
+
+// execute returns the action that failed.
+func (r *Runner) execute(ctx context.Context, actions []Action) (Action, error) {
+	for i, action := range actions {
+		if err := ctx.Err(); err != nil {
+			return action, err
+		}
+		r.Progress(action, len(actions)-i-1)
+		if err := r.one(ctx, action); err != nil {
+			return action, err
+		}
+	}
+	return Action{}, nil
+}
+
+func (r *Runner) one(ctx context.Context, action Action) error {
+	online := action.DDL && isOnline(r.Strategy)
+	if action.VitessShards == nil {
+		return r.Vitess.In(ctx, action.Keyspace, func(session *sql.Conn) error {
+			if err := unlimited(ctx, session); err != nil {
+				return err
+			}
+			if online {
+				return r.online(ctx, session, action)
+			}
+			_, err := session.ExecContext(ctx, action.SQL)
+			return err
+		})
+	}
+	if online {
+		return fmt.Errorf("only Vitess shards %v lack this, and an online migration goes to all: see SHOW VITESS_MIGRATIONS for what failed there "+
+			"and ALTER VITESS_MIGRATION '<uuid>' RETRY, or finish with --ddl-strategy %s", action.VitessShards, DirectStrategy)
+	}
+	for _, vitessShard := range action.VitessShards {
+		err := r.Vitess.On(ctx, action.Keyspace, vitessShard, func(session *sql.Conn) error {
+			if err := unlimited(ctx, session); err != nil {
+				return err
+			}
+			_, err := session.ExecContext(ctx, action.SQL)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("Vitess shard %s: %w", vitessShard, err)
+		}
+	}
+	return nil
+}
+
+// unlimited frees a session from vttablet's query timeout: a new index on a large table takes longer than 30 s.
+func unlimited(ctx context.Context, session *sql.Conn) error {
+	_, err := session.ExecContext(ctx, "SET workload = 'dba'")
+	return err
+}
+
+// isDeadlock tells whether an error says that a transaction was the victim of a deadlock: mysqld's, or the one in which
+// vttablet notes the new tables for itself.
+func isDeadlock(err error) bool {
+	var server *mysql.MySQLError
+	return errors.As(err, &server) && server.Number == 1213
+}
