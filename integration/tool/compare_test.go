@@ -9,6 +9,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
+	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
@@ -35,7 +36,12 @@ func databases(keyspace string, role vschema.Role) []string {
 // structure is what information_schema says of a database.
 func structure(t *testing.T, database string) map[string]string {
 	t.Helper()
-	_, addr, user := running.MySQL()
+	return structureAt(t, running, database)
+}
+
+func structureAt(t *testing.T, at *cluster.Cluster, database string) map[string]string {
+	t.Helper()
+	_, addr, user := at.MySQL()
 	rows, err := open(t, addr, user, "").QueryContext(t.Context(), `
 		SELECT CONCAT(table_name, ' collation'), table_collation
 		FROM information_schema.tables WHERE table_schema = ?

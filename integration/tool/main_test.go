@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +34,6 @@ const (
 	older       = "older"       // at main 1.9 and visibility 1.2
 	olderByHand = "olderbyhand" // the same
 	first       = "first"       // at 1.0
-	online      = "online"      // at visibility 1.13, and with an unfinished main; one Vitess shard each, see TestOnlineDDL
 	flat        = "flat"        // at main 1.9, unsharded in its VSchema
 	unsharded   = "unsharded"   // with tables in a VSchema that says unsharded
 )
@@ -66,24 +64,6 @@ func testMain(m *testing.M) (code int, err error) {
 			return 0, err
 		}
 		keyspaces = append(keyspaces, at...)
-	}
-	unfinished, err := keyspacesAt(online, apply.Main.Newest(), "1.13")
-	if err != nil {
-		return 0, err
-	}
-	for i, role := range vschema.Roles() {
-		keyspace := unfinished[i]
-		keyspace.Shards = 1 // more of them share their migrations in vttestserver, as they share the sidecar database
-		if role != vschema.Visibility {
-			all, err := schema.Load(role)
-			if err != nil {
-				return 0, err
-			}
-			keyspace.DDL = slices.DeleteFunc(slices.Clone(all.Statements), func(text string) bool {
-				return strings.HasPrefix(text, "CREATE TABLE queue_messages") || strings.HasPrefix(text, "CREATE TABLE tasks_v2")
-			})
-		}
-		keyspaces = append(keyspaces, keyspace)
 	}
 	together, err := keyspacesAt(flat, "1.9", "1.2")
 	if err != nil {
@@ -182,13 +162,18 @@ func created(statements []string, table string) bool {
 // tool runs a command on a set of keyspaces, through vtgate alone, and returns what it printed.
 func tool(t *testing.T, set string, arguments ...string) (string, error) {
 	t.Helper()
+	return toolAt(t, running, set, arguments...)
+}
+
+func toolAt(t *testing.T, at *cluster.Cluster, set string, arguments ...string) (string, error) {
+	t.Helper()
 	var out bytes.Buffer
-	err := toolInto(t.Context(), &out, set, arguments...)
+	err := toolInto(t.Context(), &out, at, set, arguments...)
 	return out.String(), err
 }
 
-func toolInto(ctx context.Context, out io.Writer, set string, arguments ...string) error {
-	host, port, err := net.SplitHostPort(running.VTGateAddr())
+func toolInto(ctx context.Context, out io.Writer, at *cluster.Cluster, set string, arguments ...string) error {
+	host, port, err := net.SplitHostPort(at.VTGateAddr())
 	if err != nil {
 		return err
 	}

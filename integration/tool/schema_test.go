@@ -22,6 +22,7 @@ import (
 	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
 	"vitess.io/vitess/go/vt/sqlparser"
 
+	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
 	"github.com/temporal-vitess/temporal-vitess/plugin"
 	"github.com/temporal-vitess/temporal-vitess/schema/apply"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
@@ -113,7 +114,12 @@ func interruptEach(t *testing.T, set string, store apply.Store, plan func(*apply
 // connector reaches vtgate as the tool does.
 func connector(t *testing.T) driver.Connector {
 	t.Helper()
-	connector, err := plugin.NewConnector(&config.SQL{ConnectAddr: running.VTGateAddr(), User: "tool"}, resolver.NewNoopResolver())
+	return connectorTo(t, running)
+}
+
+func connectorTo(t *testing.T, to *cluster.Cluster) driver.Connector {
+	t.Helper()
+	connector, err := plugin.NewConnector(&config.SQL{ConnectAddr: to.VTGateAddr(), User: "tool"}, resolver.NewNoopResolver())
 	require.NoError(t, err)
 	return connector
 }
@@ -149,7 +155,7 @@ func TestUpdateSchemaFromTheFirstVersion(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := &cancelling{text: "main 1.7 -> 1.8", cancel: cancel}
-	err := toolInto(ctx, out, first, "update-schema")
+	err := toolInto(ctx, out, running, first, "update-schema")
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorContains(t, err, "the same command goes on from there")
 	require.Equal(t, []string{"1.0 -> 1.1", "1.1 -> 1.2", "1.2 -> 1.3", "1.3 -> 1.4", "1.4 -> 1.5", "1.5 -> 1.6", "1.6 -> 1.7"}, history(t, first+"_global"))
@@ -309,22 +315,4 @@ func TestDryRunChangesNothing(t *testing.T) {
 		}
 	}
 	require.False(t, strings.Contains(out, "only Vitess shards"))
-}
-
-func TestOnlineDDL(t *testing.T) {
-	setUp(t)
-	out, err := tool(t, online, "setup-schema", "--store", "main", "--ddl-strategy", "vitess")
-	require.NoError(t, err, out)
-	require.Contains(t, out, "the main store is set up at "+apply.Main.Newest())
-	require.Equal(t, structure(t, "vt_fresh_-80"), structure(t, "vt_online_0"))
-	require.Equal(t, structure(t, "vt_fresh_global_0"), structure(t, "vt_online_global_0"))
-
-	// In vttestserver, an ALTER TABLE is accepted as a migration, but fails for want of VReplication.
-	recordVersion(t, online+"_visibility", online+"_visibility", "1.13")
-	_, err = tool(t, online, "update-schema", "--ddl-strategy", "online")
-	require.ErrorContains(t, err, "visibility 1.13 -> 1.14, 1 of 4 statements, keyspace online_visibility: migration ")
-	require.ErrorContains(t, err, "of table executions_visibility on Vitess shard 0 failed: not implemented in vtcombo; then ALTER VITESS_MIGRATION '")
-	out, err = tool(t, online, "update-schema", "--ddl-strategy", "direct")
-	require.NoError(t, err, out)
-	require.Equal(t, structure(t, "vt_fresh_visibility_-80"), structure(t, "vt_online_visibility_0"))
 }

@@ -70,13 +70,18 @@ func (r *Runner) online(ctx context.Context, session *sql.Conn, action Action) e
 	if len(submitted) == 0 {
 		return errors.New("vtgate returned no migration: is online DDL enabled (vtgate --enable-online-ddl)?")
 	}
-	return r.await(ctx, session, action.Keyspace, func(m Migration) bool { return m.UUID == submitted[0] })
+	seen, err := r.await(ctx, session, action.Keyspace, func(m Migration) bool { return m.UUID == submitted[0] })
+	if err == nil && !seen {
+		err = fmt.Errorf("SHOW VITESS_MIGRATIONS does not have migration %s, which vtgate has taken", submitted[0])
+	}
+	return err
 }
 
 // awaitEarlier waits for the migrations of an earlier run in a keyspace.
 func (r *Runner) awaitEarlier(ctx context.Context, keyspace string) error {
 	return r.Vitess.In(ctx, keyspace, func(session *sql.Conn) error {
-		return r.await(ctx, session, keyspace, func(m Migration) bool { return !m.done() })
+		_, err := r.await(ctx, session, keyspace, func(m Migration) bool { return !m.done() })
+		return err
 	})
 }
 
@@ -88,22 +93,24 @@ func (m Migration) failed() bool {
 	return m.Status == "failed" || m.Status == "cancelled"
 }
 
-// await returns when the migrations that are asked for are complete. One that failed is an error.
-func (r *Runner) await(ctx context.Context, session *sql.Conn, keyspace string, which func(Migration) bool) error {
+// await returns when the migrations that are asked for are complete, and whether there were any. One that failed is an
+// error.
+func (r *Runner) await(ctx context.Context, session *sql.Conn, keyspace string, which func(Migration) bool) (seen bool, err error) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		migrations, err := showMigrations(ctx, session, keyspace)
 		if err != nil {
-			return err
+			return seen, err
 		}
 		open := false
 		for _, m := range migrations {
 			if !which(m) {
 				continue
 			}
+			seen = true
 			if m.failed() {
-				return fmt.Errorf("migration %s of table %s on Vitess shard %s %s: %s; then ALTER VITESS_MIGRATION '%s' RETRY, or run this command again",
+				return seen, fmt.Errorf("migration %s of table %s on Vitess shard %s %s: %s; then ALTER VITESS_MIGRATION '%s' RETRY, or run this command again",
 					m.UUID, m.Table, m.VitessShard, m.Status, m.Message, m.UUID)
 			}
 			if !m.done() {
@@ -112,12 +119,12 @@ func (r *Runner) await(ctx context.Context, session *sql.Conn, keyspace string, 
 			}
 		}
 		if !open {
-			return nil
+			return seen, nil
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: the migration goes on without this tool; the next run waits for it (ALTER VITESS_MIGRATION ... CANCEL ends it)", ctx.Err())
+			return seen, fmt.Errorf("%w: the migration goes on without this tool; the next run waits for it (ALTER VITESS_MIGRATION ... CANCEL ends it)", ctx.Err())
 		}
 	}
 }

@@ -24,12 +24,13 @@ type Runner struct {
 	Wait func(Migration)
 }
 
-// deadlockTries is how often an action is executed that ends in a deadlock each time.
-const deadlockTries = 5
+// maxTries is how often an action is executed that ends in a deadlock each time, or a migration that Vitess says is complete
+// and that is not.
+const maxTries = 5
 
 // Run executes what plan returns for the store, then looks whether anything is still lacking. After a deadlock, which
-// vttablet may report for a statement that mysqld has executed, it looks and goes on with what is lacking. When the
-// context is cancelled, the next Run goes on.
+// vttablet may report for a statement that mysqld has executed, it looks and goes on with what is lacking; and it looks
+// before it believes that migrations are complete. When the context is cancelled, the next Run goes on.
 func (r *Runner) Run(ctx context.Context, store Store, plan func(*State) ([]Action, error)) error {
 	if isOnline(r.Strategy) {
 		for _, role := range store.Roles() {
@@ -38,47 +39,49 @@ func (r *Runner) Run(ctx context.Context, store Store, plan func(*State) ([]Acti
 			}
 		}
 	}
-	done, failed, tries := false, "", 0
+	done, first, tries := false, "", 0
 	for {
 		state, err := Look(ctx, r.Vitess, store, r.Keyspaces)
 		if err != nil {
 			return err
 		}
 		actions, err := plan(state)
-		switch {
-		case done && errors.Is(err, ErrSetUp):
+		if done && errors.Is(err, ErrSetUp) {
 			return nil
-		case err != nil || len(actions) == 0:
+		}
+		if err != nil || len(actions) == 0 {
 			return err
-		case done:
-			return fmt.Errorf("all statements were executed, but keyspace %s still lacks %q", actions[0].Keyspace, actions[0].SQL)
 		}
-		action, err := r.execute(ctx, actions)
-		if err == nil {
-			done = true
-			continue
+		if tries++; actions[0].SQL != first {
+			first, tries = actions[0].SQL, 1
 		}
-		if action.SQL != failed {
-			failed, tries = action.SQL, 0
+		if done || tries > maxTries {
+			return fmt.Errorf("keyspace %s still lacks %q, which was executed", actions[0].Keyspace, actions[0].SQL)
 		}
-		if tries++; !isDeadlock(err) || tries == deadlockTries {
-			return fmt.Errorf("%s, %s, keyspace %s: %w\n%s", action.Step, action.Title, action.Keyspace, err, action.SQL)
+		failed, executed, err := r.execute(ctx, actions)
+		if err != nil && (!isDeadlock(err) || failed.SQL == first && tries == maxTries) {
+			return fmt.Errorf("%s, %s, keyspace %s: %w\n%s", failed.Step, failed.Title, failed.Keyspace, err, failed.SQL)
 		}
+		done = executed == len(actions)
 	}
 }
 
-// execute returns the action that failed.
-func (r *Runner) execute(ctx context.Context, actions []Action) (Action, error) {
+// execute returns how many of the actions it has executed, and the one that failed. With migrations it stops before the
+// next action that is none: the record of a version belongs behind a look at the tables.
+func (r *Runner) execute(ctx context.Context, actions []Action) (failed Action, executed int, err error) {
 	for i, action := range actions {
 		if err := ctx.Err(); err != nil {
-			return action, err
+			return action, i, err
+		}
+		if isOnline(r.Strategy) && !action.DDL && i > 0 && actions[i-1].DDL {
+			return Action{}, i, nil
 		}
 		r.Progress(action, len(actions)-i-1)
 		if err := r.one(ctx, action); err != nil {
-			return action, err
+			return action, i, err
 		}
 	}
-	return Action{}, nil
+	return Action{}, len(actions), nil
 }
 
 func (r *Runner) one(ctx context.Context, action Action) error {
