@@ -4,14 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc/grpclog"
 	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
 	"vitess.io/vitess/go/vt/vtctl/grpcclientcommon"
 	_ "vitess.io/vitess/go/vt/vtctl/grpcvtctldclient" // registers the protocol
 	"vitess.io/vitess/go/vt/vtctl/vtctldclient"
 )
+
+// Vitess' client has gRPC write its own log to stderr, of all connections of the program, among what that prints. Errors
+// reach callers anyway.
+func init() {
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+}
 
 // VTCtldFlags are Vitess' own flags for TLS to vtctld, as vtctldclient has them: vtctld-grpc-ca and so on. Their values
 // are Vitess' globals.
