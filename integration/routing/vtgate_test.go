@@ -2,12 +2,10 @@ package routing
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"vitess.io/vitess/go/cache/theine"
@@ -32,6 +30,7 @@ import (
 	"vitess.io/vitess/go/vt/vtgate/vindexes"
 	"vitess.io/vitess/go/vt/vttablet/sandboxconn"
 
+	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
 	"github.com/temporal-vitess/temporal-vitess/schema"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
@@ -180,7 +179,7 @@ func (v *inProcessVTGate) execute(s statement) route {
 		return route{Refused: firstLine(err)}
 	}
 	r := v.describe(plan)
-	bindVars, err := bindVariables(s.Args)
+	bindVars, err := inventory.BindVariables(s.Args)
 	if err != nil {
 		r.Refused = err.Error()
 		return r
@@ -236,22 +235,6 @@ func (v *inProcessVTGate) describe(plan *engine.Plan) route {
 	slices.Sort(columns)
 	r.Column = strings.Join(slices.Compact(columns), ", ")
 	return r
-}
-
-// bindVariables are the values of a statement's placeholders, which the parser calls v1, v2...
-func bindVariables(args []driver.Value) (map[string]*querypb.BindVariable, error) {
-	bindVars := make(map[string]*querypb.BindVariable, len(args))
-	for i, arg := range args {
-		if at, ok := arg.(time.Time); ok {
-			arg = at.Format("2006-01-02 15:04:05.999999") // as the MySQL driver sends it
-		}
-		bindVar, err := sqltypes.BuildBindVariable(arg)
-		if err != nil {
-			return nil, fmt.Errorf("argument %d: %w", i+1, err)
-		}
-		bindVars[fmt.Sprintf("v%d", i+1)] = bindVar
-	}
-	return bindVars, nil
 }
 
 // firstLine is an error without what differs from run to run: the list of Vitess shards of a transaction.

@@ -5,9 +5,11 @@ package inventory
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/iancoleman/strcase"
 	"github.com/jmoiron/sqlx"
@@ -18,6 +20,8 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin/mysql"
 	"go.temporal.io/server/common/resolver"
+	"vitess.io/vitess/go/sqltypes"
+	querypb "vitess.io/vitess/go/vt/proto/query"
 
 	"github.com/temporal-vitess/temporal-vitess/plugin"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
@@ -146,4 +150,20 @@ func (p *Plugin) Close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// BindVariables are the values of a statement's ? placeholders, which Vitess' parser calls v1, v2...
+func BindVariables(args []driver.Value) (map[string]*querypb.BindVariable, error) {
+	values := make(map[string]*querypb.BindVariable, len(args))
+	for i, arg := range args {
+		if at, ok := arg.(time.Time); ok {
+			arg = at.Format("2006-01-02 15:04:05.999999") // as the MySQL driver sends it
+		}
+		value, err := sqltypes.BuildBindVariable(arg)
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i+1, err)
+		}
+		values[fmt.Sprintf("v%d", i+1)] = value
+	}
+	return values, nil
 }

@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"vitess.io/vitess/go/sqltypes"
@@ -25,6 +24,7 @@ import (
 	"vitess.io/vitess/go/vt/sqlparser"
 	"vitess.io/vitess/go/vt/vtgate/vindexes"
 
+	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
 	"github.com/temporal-vitess/temporal-vitess/vschema/balance"
 	"github.com/temporal-vitess/temporal-vitess/vschema/compare"
 	"github.com/temporal-vitess/temporal-vitess/vschema/live"
@@ -82,7 +82,7 @@ func (p *Planner) Route(ctx context.Context, statement string, args []driver.Val
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, statement)
 	}
-	values, err := bindVariables(args)
+	values, err := inventory.BindVariables(args)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, statement)
 	}
@@ -105,22 +105,6 @@ func (p *Planner) Route(ctx context.Context, statement string, args []driver.Val
 		return nil, fmt.Errorf("VEXPLAIN PLAN of a vtgate that answers in another way: %w: %s", err, plan)
 	}
 	return p.add(ctx, root.parts(), tables, values)
-}
-
-// bindVariables are the values of ? placeholders, which the parser calls v1, v2...
-func bindVariables(args []driver.Value) (map[string]*querypb.BindVariable, error) {
-	values := make(map[string]*querypb.BindVariable, len(args))
-	for i, arg := range args {
-		if at, ok := arg.(time.Time); ok {
-			arg = at.Format("2006-01-02 15:04:05.999999") // as the MySQL driver sends it
-		}
-		value, err := sqltypes.BuildBindVariable(arg)
-		if err != nil {
-			return nil, fmt.Errorf("argument %d: %w", i+1, err)
-		}
-		values[fmt.Sprintf("v%d", i+1)] = value
-	}
-	return values, nil
 }
 
 // primitive is a part of vtgate's plan (engine.PrimitiveDescription).
