@@ -26,67 +26,85 @@ type workflowKey struct {
 // workflowReads has what was read for the calls that are under way. A nil one has nothing.
 type workflowReads struct {
 	mutex sync.Mutex
-	begun uint64
 	reads map[workflowKey]*workflowRead
 }
 
+// workflowRead is what the first of the queries has brought for the others.
 type workflowRead struct {
 	batch *conn.Batch
-	// begun orders the reads.
-	begun uint64
+	// underWay counts the calls that are reading the row of executions. Several have the same key only where a caller
+	// reads one workflow several times at once with the same context: one could then get another's rows, read before its
+	// own row of executions, so nobody gets any.
+	underWay int
+	// useless is set if nobody is to get the rows.
+	useless bool
 	// left counts the calls that are still to come.
 	left int
-	// stop keeps the read from being forgotten with its context.
+	// stop ends the wait for the end of the context, which holds the read until then.
 	stop func() bool
 }
 
-// begin returns a read, and its key; nil if calls with this context could not be told from others, or what was read for
-// them would never be forgotten.
-func (w *workflowReads) begin(ctx context.Context, filter sqlplugin.ExecutionsFilter) (*workflowRead, workflowKey) {
-	if w == nil || ctx.Done() == nil || !reflect.TypeOf(ctx).Comparable() {
-		return nil, workflowKey{}
+// newWorkflowKey returns the key of a call; false if calls with its context could not be told from others, or what was
+// read for them would never be forgotten.
+func newWorkflowKey(ctx context.Context, filter sqlplugin.ExecutionsFilter) (workflowKey, bool) {
+	if ctx.Done() == nil || !reflect.ValueOf(ctx).Comparable() {
+		return workflowKey{}, false
 	}
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	w.begun++
-	return &workflowRead{batch: &conn.Batch{}, begun: w.begun}, newWorkflowKey(ctx, filter)
+	return workflowKey{ctx, filter.ShardID, string(filter.NamespaceID), filter.WorkflowID, string(filter.RunID)}, true
 }
 
-func newWorkflowKey(ctx context.Context, filter sqlplugin.ExecutionsFilter) workflowKey {
-	return workflowKey{ctx, filter.ShardID, string(filter.NamespaceID), filter.WorkflowID, string(filter.RunID)}
-}
-
-// keep keeps what was read for the calls that follow, until they have come or the context ends. Of two calls with the
-// same key, both go on with what was read later.
-func (w *workflowReads) keep(key workflowKey, read *workflowRead) {
+// begin returns the read that a call belongs to, and whether the call is the one that fills it.
+func (w *workflowReads) begin(key workflowKey) (read *workflowRead, fills bool) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	if other, ok := w.reads[key]; ok {
-		if other.begun > read.begun {
-			return
-		}
-		other.stop()
+	if read = w.reads[key]; read != nil && read.underWay > 0 {
+		read.underWay++
+		read.useless = true
+		return read, false
 	}
-	read.stop = context.AfterFunc(key.ctx, func() {
-		w.mutex.Lock()
-		defer w.mutex.Unlock()
-		if w.reads[key] == read {
-			delete(w.reads, key)
-		}
-	})
+	if read != nil { // a call that did not ask for all
+		read.stop()
+	}
+	read = &workflowRead{batch: &conn.Batch{}, underWay: 1, left: workflowFollowers}
 	w.reads[key] = read
+	return read, true
+}
+
+// end says that a call has its row of executions, or has failed. What was read is kept for the calls that follow until
+// they have come or the context ends.
+func (w *workflowReads) end(key workflowKey, read *workflowRead, failed bool) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	read.underWay--
+	read.useless = read.useless || failed
+	switch {
+	case read.underWay > 0:
+	case read.useless:
+		delete(w.reads, key)
+	default:
+		read.stop = context.AfterFunc(key.ctx, func() {
+			w.mutex.Lock()
+			defer w.mutex.Unlock()
+			if w.reads[key] == read {
+				delete(w.reads, key)
+			}
+		})
+	}
 }
 
 // follow returns the context for one of the calls that follow.
 func (w *workflowReads) follow(ctx context.Context, filter sqlplugin.ExecutionsFilter) context.Context {
-	if w == nil || !reflect.TypeOf(ctx).Comparable() {
+	if w == nil {
 		return ctx
 	}
-	key := newWorkflowKey(ctx, filter)
+	key, ok := newWorkflowKey(ctx, filter)
+	if !ok {
+		return ctx
+	}
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	read, ok := w.reads[key]
-	if !ok {
+	read := w.reads[key]
+	if read == nil || read.underWay > 0 {
 		return ctx
 	}
 	if read.left--; read.left == 0 {
@@ -96,10 +114,19 @@ func (w *workflowReads) follow(ctx context.Context, filter sqlplugin.ExecutionsF
 	return read.batch.Follow(ctx)
 }
 
-// SelectFromExecutions is upstream's, and reads what the calls below will ask for.
-func (d *db) SelectFromExecutions(ctx context.Context, filter sqlplugin.ExecutionsFilter) (*sqlplugin.ExecutionsRow, error) {
-	read, key := d.reads.begin(ctx, filter)
-	if read == nil {
+// workflowFollowers is how many calls follow SelectFromExecutions.
+const workflowFollowers = 8
+
+// SelectFromExecutions is upstream's, and reads what the calls below will ask for. To note their queries takes a
+// connection of the pool for each, but no round trip.
+func (d *db) SelectFromExecutions(ctx context.Context, filter sqlplugin.ExecutionsFilter) (_ *sqlplugin.ExecutionsRow, err error) {
+	key, ok := newWorkflowKey(ctx, filter)
+	if d.reads == nil || !ok {
+		return d.TableCRUD.SelectFromExecutions(ctx, filter)
+	}
+	read, fills := d.reads.begin(key)
+	defer func() { d.reads.end(key, read, err != nil) }()
+	if !fills {
 		return d.TableCRUD.SelectFromExecutions(ctx, filter)
 	}
 	// The order is upstream's; what goes wrong here goes wrong again when the call comes.
@@ -112,14 +139,7 @@ func (d *db) SelectFromExecutions(ctx context.Context, filter sqlplugin.Executio
 	_, _ = d.TableCRUD.SelectFromBufferedEvents(noting, sqlplugin.BufferedEventsFilter(filter))
 	_, _ = d.TableCRUD.SelectAllFromChasmNodeMaps(noting, sqlplugin.ChasmNodeMapsAllFilter(filter))
 	_, _ = d.TableCRUD.SelectAllFromSignalsRequestedSets(noting, sqlplugin.SignalsRequestedSetsAllFilter(filter))
-	read.left = 8
-
-	row, err := d.TableCRUD.SelectFromExecutions(read.batch.Lead(ctx), filter)
-	if err != nil {
-		return nil, err
-	}
-	d.reads.keep(key, read)
-	return row, nil
+	return d.TableCRUD.SelectFromExecutions(read.batch.Lead(ctx), filter)
 }
 
 // SelectAllFromActivityInfoMaps is upstream's; its rows have come already if it follows SelectFromExecutions.

@@ -21,45 +21,95 @@ func (w *workflowReads) count() int {
 
 var someRun = sqlplugin.ExecutionsFilter{ShardID: 1, NamespaceID: []byte("namespace"), WorkflowID: "workflow", RunID: []byte("run")}
 
+// keyOf returns the key of a call that can be told from others.
+func keyOf(t *testing.T, ctx context.Context, filter sqlplugin.ExecutionsFilter) workflowKey {
+	t.Helper()
+	key, ok := newWorkflowKey(ctx, filter)
+	require.True(t, ok)
+	return key
+}
+
+// read has the reads hold what one call has read.
+func (w *workflowReads) read(t *testing.T, key workflowKey) *workflowRead {
+	t.Helper()
+	read, fills := w.begin(key)
+	require.True(t, fills)
+	w.end(key, read, false)
+	return read
+}
+
 func TestReadsOfAWorkflowAreForgotten(t *testing.T) {
-	for name, end := range map[string]func(reads *workflowReads, ctx context.Context, cancel func()){
-		"when their context ends": func(_ *workflowReads, _ context.Context, cancel func()) { cancel() },
-		"when all have followed": func(reads *workflowReads, ctx context.Context, _ func()) {
-			require.NotEqual(t, ctx, reads.follow(ctx, someRun))
-			require.NotEqual(t, ctx, reads.follow(ctx, someRun))
+	for name, end := range map[string]func(t *testing.T, reads *workflowReads, read *workflowRead, ctx context.Context, cancel func()){
+		"when their context ends": func(_ *testing.T, _ *workflowReads, _ *workflowRead, _ context.Context, cancel func()) { cancel() },
+		"when all have followed": func(t *testing.T, reads *workflowReads, read *workflowRead, ctx context.Context, _ func()) {
+			for range workflowFollowers {
+				require.NotEqual(t, ctx, reads.follow(ctx, someRun))
+			}
+			require.False(t, read.stop(), "the context still holds the read")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reads := newReads()
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			read, key := reads.begin(ctx, someRun)
-			read.left = 2
-			reads.keep(key, read)
+			read := reads.read(t, keyOf(t, ctx, someRun))
 			require.Equal(t, 1, reads.count())
-			end(reads, ctx, cancel)
+			end(t, reads, read, ctx, cancel)
 			require.Eventually(t, func() bool { return reads.count() == 0 }, time.Minute, time.Millisecond)
 			require.Equal(t, ctx, reads.follow(ctx, someRun))
 		})
 	}
 }
 
-func TestOfTwoReadsOfAWorkflowTheLaterCounts(t *testing.T) {
-	for _, laterFirst := range []bool{false, true} {
+func TestAReadThatFailedIsForgotten(t *testing.T) {
+	reads := newReads()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	key := keyOf(t, ctx, someRun)
+	read, _ := reads.begin(key)
+	reads.end(key, read, true)
+	require.Zero(t, reads.count())
+	require.Equal(t, ctx, reads.follow(ctx, someRun))
+}
+
+func TestALaterReadTakesThePlaceOfAnEarlierOne(t *testing.T) {
+	reads := newReads()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	key := keyOf(t, ctx, someRun)
+	earlier := reads.read(t, key)
+	later, fills := reads.begin(key)
+	require.True(t, fills)
+	require.False(t, earlier.stop())
+	require.Equal(t, ctx, reads.follow(ctx, someRun), "rows of before the later one began")
+	reads.end(key, later, false)
+	require.NotEqual(t, ctx, reads.follow(ctx, someRun))
+	require.Same(t, later, reads.reads[key])
+}
+
+// One of them could be answered from what another read before its own row of executions.
+func TestReadsOfAWorkflowThatOverlapAreNotShared(t *testing.T) {
+	for _, firstEndsFirst := range []bool{false, true} {
 		reads := newReads()
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		earlier, key := reads.begin(ctx, someRun)
-		later, _ := reads.begin(ctx, someRun)
-		earlier.left, later.left = 8, 8
-		if laterFirst {
-			reads.keep(key, later)
-			reads.keep(key, earlier)
-		} else {
-			reads.keep(key, earlier)
-			reads.keep(key, later)
+		key := keyOf(t, ctx, someRun)
+		read, fills := reads.begin(key)
+		require.True(t, fills)
+		second, fills := reads.begin(key)
+		require.False(t, fills)
+		ended, open := read, second
+		if !firstEndsFirst {
+			ended, open = second, read
 		}
-		require.Same(t, later, reads.reads[key])
+		reads.end(key, ended, false)
+		require.Equal(t, ctx, reads.follow(ctx, someRun))
+		third, fills := reads.begin(key)
+		require.False(t, fills, "it would overlap the other")
+		reads.end(key, open, false)
+		require.Equal(t, ctx, reads.follow(ctx, someRun))
+		reads.end(key, third, false)
+		require.Zero(t, reads.count())
 	}
 }
 
@@ -67,9 +117,7 @@ func TestReadsOfOtherWorkflowsOrContextsAreNotMixed(t *testing.T) {
 	reads := newReads()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	read, key := reads.begin(ctx, someRun)
-	read.left = 8
-	reads.keep(key, read)
+	reads.read(t, keyOf(t, ctx, someRun))
 	other, cancelOther := context.WithCancel(context.Background())
 	defer cancelOther()
 	require.Equal(t, other, reads.follow(other, someRun))
@@ -91,17 +139,18 @@ type structContext struct {
 	_ []string
 }
 
+// wrappedContext can be one only if what it wraps can.
+type wrappedContext struct{ context.Context }
+
 func TestCallsThatCannotBeToldApartReadAsUpstream(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for _, ctx := range []context.Context{context.Background(), structContext{Context: ctx}} {
-		reads := newReads()
-		read, _ := reads.begin(ctx, someRun)
-		require.Nil(t, read)
-		require.Equal(t, ctx, reads.follow(ctx, someRun))
+	uncomparable := structContext{Context: ctx}
+	for _, ctx := range []context.Context{context.Background(), uncomparable, wrappedContext{uncomparable}} {
+		_, ok := newWorkflowKey(ctx, someRun)
+		require.False(t, ok)
+		require.Equal(t, ctx, newReads().follow(ctx, someRun))
 	}
 	var off *workflowReads
-	read, _ := off.begin(ctx, someRun)
-	require.Nil(t, read)
 	require.Equal(t, ctx, off.follow(ctx, someRun))
 }

@@ -181,6 +181,13 @@ func (p *proxy) cutAt(text string, where cut) {
 	}
 }
 
+// hasCut reports whether cutAt has come to its packet.
+func (p *proxy) hasCut() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cut == nil
+}
+
 // count returns the round trips of what do does.
 func (p *proxy) count(do func()) int {
 	p.mu.Lock()

@@ -123,6 +123,7 @@ func TestAReadOfAWorkflowThatFails(t *testing.T) {
 		proxy.cutAt("executions", where)
 		_, err = w.get(w.Ctx, &w.run)
 		require.NoError(t, err, "a read is sent again on a fresh connection")
+		require.True(t, proxy.hasCut())
 	}
 
 	db := openStore(t, sqlplugin.DbKindMain, cfg, metrics.NoopMetricsHandler)

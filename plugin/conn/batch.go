@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ func (b *Batch) query(ctx context.Context, role batchRole, c *conn, query string
 			return nil, false, nil
 		}
 		c.connector.observer.planned(follower.plan, query)
+		c.sends(follower.plan) // its further pages, if there are any
 		return c.complete(ctx, follower.plan, args, follower.rows), true, nil
 	}
 }
@@ -115,6 +117,9 @@ func (b *Batch) lead(ctx context.Context, c *conn, query string, args []driver.N
 			values = append(values, bind(&f.plan.Statement, f.args)...)
 			c.scratch.plans = append(c.scratch.plans, f.plan)
 		}
+	}
+	for i := range values {
+		values[i].Ordinal = i + 1
 	}
 	c.connector.observer.sending(causeBatch)
 	rows, err := c.queryPacket(ctx, packet{strings.Join(texts, separator), values}, replay{fresh: true})
@@ -156,15 +161,8 @@ func (b *Batch) take(query string, args []driver.NamedValue) *follower {
 	return taken
 }
 
-func sameValue(a, b driver.NamedValue) bool {
-	data, ok := a.Value.([]byte)
-	if !ok {
-		_, ok = b.Value.([]byte)
-		return !ok && a.Value == b.Value
-	}
-	other, ok := b.Value.([]byte)
-	return ok && bytes.Equal(data, other)
-}
+// sameValue tells nil bytes, which are NULL, from none.
+func sameValue(a, b driver.NamedValue) bool { return reflect.DeepEqual(a.Value, b.Value) }
 
 // heldRows are rows that were read before they were asked for.
 type heldRows struct {

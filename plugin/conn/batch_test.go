@@ -58,7 +58,7 @@ func TestABatchIsOnePacket(t *testing.T) {
 }
 
 func TestAQueryWithOtherValuesIsNotAnsweredByABatch(t *testing.T) {
-	for _, args := range [][]any{{2, []byte("run")}, {1, []byte("nur")}, {1, "run"}} {
+	for _, args := range [][]any{{2, []byte("run")}, {1, []byte("nur")}, {1, "run"}, {1, []byte(nil)}, {1, []byte{}}} {
 		server := &packetServer{}
 		db, _ := openPipelined(t, server, log.NewNoopLogger())
 		ctx := context.Background()

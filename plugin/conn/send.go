@@ -56,7 +56,7 @@ func retry[T any](
 	send func(context.Context, string, []driver.NamedValue) (T, error),
 ) (T, error) {
 	result, err := send(ctx, p.sql, p.args)
-	if err == nil || !r.fresh {
+	if err == nil || !r.fresh || ctx.Err() != nil {
 		return result, c.explain(err, p.sql)
 	}
 	// Only now, since most packets need none of this.

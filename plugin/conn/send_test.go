@@ -239,3 +239,17 @@ func TestWhatWaitsIsNotSentWithAnEndedContext(t *testing.T) {
 		})
 	}
 }
+
+func TestTheAnswerOfTheServerIsNotMaskedByTheEndOfTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &packetServer{answer: func(statement string) (int64, error) {
+		if statement != "insert timer_info_maps" {
+			return 1, nil
+		}
+		cancel() // while the server answers
+		return 0, errDuplicate
+	}}
+	db, _ := openPipelined(t, server, log.NewNoopLogger())
+	_, err := db.ExecContext(ctx, upsertTimer, 1, "a")
+	require.ErrorIs(t, err, errDuplicate)
+}

@@ -149,7 +149,6 @@ func (t *transaction) completeDeletes(ctx context.Context) error {
 		for _, w := range deletes {
 			rest, err := t.finishChunks(ctx, w.plan, w.args, w.affected)
 			if err != nil {
-				t.failed = err // a part of the rows is deleted
 				return err
 			}
 			w.affected += rest
@@ -290,6 +289,7 @@ func (t *transaction) finishChunks(ctx context.Context, plan *router.Plan, args 
 	for plan.Chunk > 0 && affected == int64(plan.Chunk) {
 		var err error
 		if affected, err = t.send(ctx, causeChunk, plan, args); err != nil {
+			t.failed = err // a part of the rows is deleted
 			return 0, err
 		}
 		total += affected
@@ -340,6 +340,7 @@ func (t *transaction) fail(err error, writes []*write, last *router.Plan) error 
 // defect ends a transaction whose promises were broken.
 func (t *transaction) defect(err error) error {
 	t.failed = err
+	t.conn.connector.observer.failed(Defect)
 	t.conn.connector.observer.defect(err, t.conn.scratch.plans)
 	return err
 }

@@ -308,7 +308,7 @@ func TestABrokenPromiseFailsTheTransaction(t *testing.T) {
 				return 1, nil
 			}}
 			logged := &warnings{Logger: log.NewNoopLogger()}
-			db, _ := openPipelined(t, server, logged)
+			db, capture := openPipelined(t, server, logged)
 			tx, err := db.Begin()
 			require.NoError(t, err)
 			p := pipelined{t, tx}
@@ -320,6 +320,9 @@ func TestABrokenPromiseFailsTheTransaction(t *testing.T) {
 			require.Equal(t, Defect, classified.Class)
 			require.ErrorContains(t, err, "affected 0 rows instead of 1")
 			require.Len(t, logged.errors, 1)
+			counted := capture.Snapshot()["vitess_errors"]
+			require.Len(t, counted, 1)
+			require.Equal(t, string(Defect), counted[0].Tags["class"])
 			require.Contains(t, logged.errors[0], "affected 0 rows instead of 1")
 			require.Contains(t, logged.errors[0], "routes=[temporal.executions single by shard_id")
 			if test.name != "with COMMIT" {
