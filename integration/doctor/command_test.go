@@ -72,6 +72,8 @@ func TestCommandRefusesImpossibleFlags(t *testing.T) {
 		{[]string{"--output", "yaml"}, `"yaml"`},
 		{[]string{"--check", "weather"}, `there is no check "weather"`},
 		{[]string{"--services", "0"}, "--services has to be 1 or more"},
+		{[]string{"--replicas", "-1"}, "--replicas has to be 0 or more"},
+		{[]string{"--history-shards", "-1"}, "--history-shards has to be 0 or more"},
 	} {
 		_, err := b.run(t, test.arguments...)
 		require.ErrorContains(t, err, test.says)

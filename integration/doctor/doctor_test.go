@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -117,6 +118,26 @@ func TestKeyspaces(t *testing.T) {
 	requireFinding(t, b.config(through(hidden)), "columns", doctor.Pass, "")
 
 	requireFinding(t, in(vschema.Main, "nowhere"), "columns", doctor.Skip, "keyspace nowhere cannot be looked at: see keyspaces")
+	nowhere := b.config(func(cfg *doctor.Config) {
+		cfg.Keyspaces = map[vschema.Role]string{vschema.Main: "nowhere", vschema.Global: "nowhere_global", vschema.Visibility: "nowhere_visibility"}
+	})
+	requireFinding(t, nowhere, "pools", doctor.Skip, "keyspace nowhere cannot be looked at: see keyspaces")
+
+	refused := rewriting{b.connector(nil), "SHOW VSCHEMA KEYSPACES", "SELECT 'temporal', 1, 'unmanaged', 'no such vindex'"}
+	requireFinding(t, b.config(through(refused)), "keyspaces", doctor.Fail, "temporal: vtgate refuses its VSchema: no such vindex")
+}
+
+// TestAFailureOfWhatACheckBuildsOnIsReported asks for one check only, where all Vitess shards but
+// temporal/80- have lost their primaries.
+func TestAFailureOfWhatACheckBuildsOnIsReported(t *testing.T) {
+	b := healthy(t)
+	one := "SELECT 'cell', 'temporal', '80-', 'PRIMARY', 'SERVING', 'cell-0000000100', 'host', ''"
+	cfg := b.config(through(rewriting{b.connector(nil), "SHOW VITESS_TABLETS", one}))
+	requireFinding(t, cfg, "tables", doctor.Skip, "no primary serves: see keyspaces (temporal/-80, temporal_global/0, ")
+	cfg.Checks = []string{"tables"}
+	statuses := map[string]doctor.Status{}
+	require.NoError(t, doctor.Run(t.Context(), cfg, func(f doctor.Finding) { statuses[f.Check] = f.Status }))
+	require.Equal(t, map[string]doctor.Status{"keyspaces": doctor.Fail, "tables": doctor.Skip}, statuses)
 }
 
 // TestTables covers all that is in mysqld: a fault below Vitess, on one Vitess shard unless it says otherwise.
@@ -345,21 +366,27 @@ func TestReplicasAndDurability(t *testing.T) {
 	requireFinding(t, replicated.config(two), "replicas", doctor.Pass, "2 replicas serve (temporal/0, temporal_global/0, temporal_visibility/0)")
 	requireFinding(t, replicated.config(two), "durability", doctor.Warn, "none: a failover may lose")
 
-	for _, bed := range []*bed{b, replicated} {
-		vitess, err := live.Open(t.Context(), bed.connector(nil), bed.VTCtldAddr())
-		require.NoError(t, err)
-		defer vitess.Close()
-		for _, keyspace := range []string{testbed.Main, testbed.Global, testbed.Visibility} {
-			_, err := vitess.VTCtld.SetKeyspaceDurabilityPolicy(t.Context(), &vtctldatapb.SetKeyspaceDurabilityPolicyRequest{Keyspace: keyspace, DurabilityPolicy: "semi_sync"})
-			require.NoError(t, err)
-			defer func() {
-				_, err := vitess.VTCtld.SetKeyspaceDurabilityPolicy(t.Context(), &vtctldatapb.SetKeyspaceDurabilityPolicyRequest{Keyspace: keyspace, DurabilityPolicy: "none"})
-				require.NoError(t, err)
-			}()
+	for _, policy := range []string{"semi_sync", "cross_cell", "semi_sync_with_rdonly_ack", "cross_cell_with_rdonly_ack"} {
+		for _, bed := range []*bed{b, replicated} {
+			bed.setDurability(t, policy)
+			t.Cleanup(func() { bed.setDurability(t, "none") })
 		}
+		requireFinding(t, b.config(two), "durability", doctor.Fail, policy+" with 1 tablets: it needs 3")
+		requireFinding(t, replicated.config(two), "durability", doctor.Pass, policy+" with 3 tablets")
 	}
-	requireFinding(t, b.config(two), "durability", doctor.Fail, "semi_sync with 1 tablets: it needs 3")
-	requireFinding(t, replicated.config(two), "durability", doctor.Pass, "semi_sync with 3 tablets")
+}
+
+// setDurability gives all keyspaces a durability policy.
+func (b *bed) setDurability(t *testing.T, policy string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context()) // also in a test's cleanup
+	vitess, err := live.Open(ctx, b.connector(nil), b.VTCtldAddr())
+	require.NoError(t, err)
+	defer vitess.Close()
+	for _, keyspace := range []string{testbed.Main, testbed.Global, testbed.Visibility} {
+		_, err := vitess.VTCtld.SetKeyspaceDurabilityPolicy(ctx, &vtctldatapb.SetKeyspaceDurabilityPolicyRequest{Keyspace: keyspace, DurabilityPolicy: policy})
+		require.NoError(t, err)
+	}
 }
 
 func TestHistoryShards(t *testing.T) {

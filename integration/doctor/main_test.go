@@ -249,7 +249,11 @@ func examine(t *testing.T, cfg doctor.Config, check string) doctor.Finding {
 	t.Helper()
 	cfg.Checks = []string{check}
 	var findings []doctor.Finding
-	require.NoError(t, doctor.Run(t.Context(), cfg, func(f doctor.Finding) { findings = append(findings, f) }))
+	require.NoError(t, doctor.Run(t.Context(), cfg, func(f doctor.Finding) {
+		if f.Check == check {
+			findings = append(findings, f)
+		}
+	}))
 	require.Len(t, findings, 1)
 	return findings[0]
 }
@@ -284,5 +288,7 @@ func (b *bed) applyVSchema(t *testing.T, vitess *live.Vitess, keyspace string, t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), waitTimeout)
 	defer cancel()
-	require.NoError(t, vitess.ApplyVSchema(ctx, keyspace, nil, target))
+	before, err := vitess.VSchema(ctx, keyspace)
+	require.NoError(t, err)
+	require.NoError(t, vitess.ApplyVSchema(ctx, keyspace, before, target))
 }

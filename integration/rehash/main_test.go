@@ -127,11 +127,12 @@ func newPlace(name, address, user, keyspace, global, membersIn string, databases
 
 func places() []place { return []place{sharded, unsharded, plain} }
 
-// arguments are those of the tool.
+// arguments are those of the tool. It does not watch for heartbeats for long, as the tests know which servers run.
 func (p place) arguments(more ...string) []string {
 	host, port, _ := net.SplitHostPort(p.plugin.ConnectAddr)
 	return append([]string{
 		"temporal-vitess-tool", "--endpoint", host, "--port", port, "--user", p.plugin.User, "--keyspace", p.plugin.DatabaseName, "rehash-task-queues",
+		"--watch", "1ms",
 	}, more...)
 }
 

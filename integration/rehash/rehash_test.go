@@ -288,6 +288,66 @@ func TestRefusesWhileMatchingRuns(t *testing.T) {
 	}
 }
 
+// TestRefusesWhileMatchingRunsWithAnotherClock has a matching service whose heartbeats look as old as those of a stopped one.
+func TestRefusesWhileMatchingRunsWithAnotherClock(t *testing.T) {
+	for _, place := range places() {
+		t.Run(place.name, func(t *testing.T) {
+			place.clear(t)
+			upstream := generations[0].manager(t, place.upstream)
+			queue := newTaskQueue(t, upstream, generations[0], "queue", 2)
+			queue.write(t, upstream, 1, firstID, 20)
+			require.NoError(t, place.membership(t).UpsertClusterMembership(t.Context(), &persistence.UpsertClusterMembershipRequest{
+				Role: persistence.Matching, HostID: []byte("0123456789abcdef"), RPCAddress: net.IPv4(10, 1, 2, 3), RPCPort: 7235,
+				SessionStart: time.Now(), RecordExpiry: time.Hour,
+			}))
+			exec(t, "UPDATE "+place.members+" SET last_heartbeat = last_heartbeat - INTERVAL 1 YEAR")
+			heartbeat := "UPDATE " + place.members + " SET last_heartbeat = last_heartbeat + INTERVAL 1 SECOND"
+
+			// The heartbeat comes between two batches.
+			app := command.New()
+			app.Writer = writerFunc(func([]byte) { exec(t, heartbeat) })
+			err := app.RunContext(t.Context(), place.arguments("--batch-size", "5"))
+			require.ErrorContains(t, err, "matching services run: 10.1.2.3:7235 (heartbeat while this command ran)")
+			require.ErrorContains(t, err, "5 of 20 tasks are moved")
+
+			// Heartbeats come while the tool watches.
+			ctx, cancel := context.WithCancel(t.Context())
+			beating := make(chan error)
+			go func() {
+				var err error
+				for err == nil && ctx.Err() == nil {
+					_, err = mysqld.ExecContext(context.WithoutCancel(ctx), heartbeat)
+				}
+				beating <- err
+			}()
+			out, err := place.rehash(t, "--watch", "1s")
+			cancel()
+			require.NoError(t, <-beating)
+			require.ErrorContains(t, err, "matching services run: 10.1.2.3:7235 (heartbeat while this command ran)")
+			require.Empty(t, out)
+			require.Equal(t, 15, place.misplaced(t))
+
+			// It has stopped.
+			exec(t, "UPDATE "+place.members+" SET last_heartbeat = last_heartbeat - INTERVAL 1 DAY")
+			place.requireRehashed(t, 15)
+		})
+	}
+}
+
+// TestInterruptedBeforeTheFirstBatchSaysHowToGoOn cancels the context early.
+func TestInterruptedBeforeTheFirstBatchSaysHowToGoOn(t *testing.T) {
+	place := plain
+	r, err := rehash.New(t.Context(), rehash.Config{
+		DB: mysqld, Keyspace: place.plugin.DatabaseName, GlobalKeyspace: place.plugin.DatabaseName, Store: place.plugin, BatchSize: 1,
+	})
+	require.NoError(t, err)
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = r.Run(ctx)
+	require.EqualError(t, err, "interrupted before the first task moved: run the command again; start no matching service before it is done")
+}
+
 // TestNoticesUpstreamsPluginAtWork has a server without heartbeats that writes to the old place.
 func TestNoticesUpstreamsPluginAtWork(t *testing.T) {
 	place := unsharded

@@ -34,6 +34,7 @@ const (
 	older       = "older"       // at main 1.9 and visibility 1.2
 	olderByHand = "olderbyhand" // the same
 	first       = "first"       // at 1.0
+	refused     = "refused"     // at main 1.9 and visibility 1.2, with no version recorded
 	flat        = "flat"        // at main 1.9, unsharded in its VSchema
 	unsharded   = "unsharded"   // with tables in a VSchema that says unsharded
 )
@@ -58,7 +59,7 @@ func testMain(m *testing.M) (code int, err error) {
 			keyspaces = append(keyspaces, cluster.Keyspace{Name: names(set)[role], Shards: shards(role)})
 		}
 	}
-	for set, versions := range map[string][2]string{older: {"1.9", "1.2"}, olderByHand: {"1.9", "1.2"}, first: {"1.0", "1.0"}} {
+	for set, versions := range map[string][2]string{older: {"1.9", "1.2"}, olderByHand: {"1.9", "1.2"}, first: {"1.0", "1.0"}, refused: {"1.9", "1.2"}} {
 		at, err := keyspacesAt(set, versions[0], versions[1])
 		if err != nil {
 			return 0, err

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,54 @@ func (c migratingElseConn) QueryContext(ctx context.Context, query string, args 
 		query = "CREATE TABLE IF NOT EXISTS another (id INT PRIMARY KEY)"
 	}
 	return c.mysqlConn.QueryContext(ctx, query, args)
+}
+
+// migratingStill shows a migration of an earlier run, which is complete at the second look.
+type migratingStill struct {
+	driver.Connector
+	looks *atomic.Int64
+}
+
+func (m migratingStill) Connect(ctx context.Context) (driver.Conn, error) {
+	base, err := m.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return migratingStillConn{base.(mysqlConn), m.looks}, nil
+}
+
+type migratingStillConn struct {
+	mysqlConn
+	looks *atomic.Int64
+}
+
+func (c migratingStillConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if strings.HasPrefix(query, "SHOW VITESS_MIGRATIONS") {
+		status := "complete"
+		if c.looks.Add(1) == 1 {
+			status = "running"
+		}
+		query = "SELECT 'earlier' AS migration_uuid, '" + status + "' AS migration_status"
+	}
+	return c.mysqlConn.QueryContext(ctx, query, args)
+}
+
+func TestADirectRunAwaitsTheMigrationsOfAnEarlierOne(t *testing.T) {
+	setUp(t)
+	var looks atomic.Int64
+	vitess, err := live.Open(t.Context(), migratingStill{connector(t), &looks}, "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = vitess.Close() })
+	var awaited []string
+	runner := &apply.Runner{
+		Vitess: vitess, Keyspaces: names(fresh), Strategy: apply.DirectStrategy,
+		Wait: func(m apply.Migration) { awaited = append(awaited, m.UUID) },
+	}
+	require.NoError(t, runner.Run(t.Context(), apply.Visibility, func(*apply.State) ([]apply.Action, error) {
+		require.Equal(t, int64(2), looks.Load(), "the plan is made after the migration")
+		return nil, nil
+	}))
+	require.Equal(t, []string{"earlier"}, awaited)
 }
 
 func TestOnlineDDL(t *testing.T) {

@@ -147,6 +147,29 @@ func (c *cancelling) Write(p []byte) (int, error) {
 	return c.Buffer.Write(p)
 }
 
+func TestARefusedSetupLeavesTheVSchema(t *testing.T) {
+	out, err := tool(t, refused, "setup-schema")
+	require.ErrorContains(t, err, "that setup-schema did not create")
+	require.NotContains(t, out, "applied")
+}
+
+func TestUpdateSchemaLeavesWhatTheOperatorAdded(t *testing.T) {
+	recordVersions(t, refused, "1.9", "1.2")
+	exec(t, refused, "ALTER TABLE executions ADD COLUMN tenant VARCHAR(64) AFTER shard_id, ADD KEY by_tenant (tenant), MODIFY COLUMN data LONGBLOB")
+	out, err := tool(t, refused, "update-schema")
+	require.NoError(t, err, out)
+	for _, database := range databases(refused, vschema.Main) {
+		table := structure(t, database)
+		require.Contains(t, table, "executions column tenant")
+		require.Contains(t, table, "executions index by_tenant: 1 tenant")
+		require.Contains(t, table["executions column data"], "longblob, NO")
+		require.Equal(t, "not unique, A, BTREE, YES", table["buffered_events index id: 1 id"], "upstream's indexes become those of a new set-up")
+	}
+	out, err = tool(t, refused, "update-schema", "--dry-run")
+	require.NoError(t, err)
+	require.Equal(t, "main: nothing to do\nvisibility: nothing to do\n", out)
+}
+
 func TestUpdateSchemaFromTheFirstVersion(t *testing.T) {
 	recordVersions(t, first, "1.0", "1.0")
 	exec(t, first+"_global", "INSERT INTO namespace_metadata (partition_id, notification_version) VALUES (1, 1)",
@@ -260,6 +283,8 @@ func TestUpdateSchemaEmitsWithoutAConnection(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), "-- visibility 1.12 -> 1.13\n\nALTER TABLE executions_visibility\n")
 	require.Contains(t, string(text), "VALUES (0, 'nowhere_visibility', UTC_TIMESTAMP(6), '1.14', '0.1')")
+	require.Contains(t, out, "see temporal-vitess-tool vschema apply --emit")
+	require.NoFileExists(t, filepath.Join(folder, "nowhere_visibility.vschema.json"), "it would replace the vindexes of the live keyspace")
 }
 
 func TestRefusals(t *testing.T) {

@@ -21,7 +21,7 @@ const startTimeout = 5 * time.Minute
 
 // sets are sets of new keyspaces, named after the one of the main store: one for each test that changes them. The sharded
 // ones have 2 Vitess shards.
-var sets = []string{"vtctld", "vtgate", "others", "emitted", "planned", "spread", "shared"}
+var sets = []string{"vtctld", "vtgate", "others", "emitted", "planned", "spread", "shared", "tables"}
 
 // withRows is a set whose main keyspace has a table.
 const withRows = "filled"

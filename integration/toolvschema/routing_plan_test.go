@@ -86,10 +86,19 @@ func TestRoutingPlan(t *testing.T) {
 		})
 	}
 
+	const limited = "SELECT data, data_encoding FROM buffered_events WHERE shard_id = ? AND namespace_id = ? AND workflow_id = ? AND run_id = ? ORDER BY id"
 	_, err = tool(t, running, "planned", "routing-plan", "SELECT range_id FROM shards")
 	require.ErrorContains(t, err, "the plugin does not place this statement: ")
 	_, err = tool(t, running, "planned", "routing-plan", "--as-is", "SELECT 1 FROM planned.nowhere")
 	require.ErrorContains(t, err, "vtgate refuses it: ")
+	out, err := tool(t, running, "planned", "--connect-attributes", "vitess_max_rows=7", "routing-plan", limited)
+	require.NoError(t, err)
+	assert.Contains(t, out, " limit 7\n")
+	_, err = tool(t, running, "planned", "--connect-attributes", "vitess_max_rows=0", "routing-plan", limited)
+	require.ErrorContains(t, err, `vitess_max_rows is "0"`)
+	out, err = tool(t, running, "planned", "routing-plan", "--output", "json", "--as-is", "SELECT 1 FROM planned.nowhere")
+	require.ErrorContains(t, err, "vtgate refuses it: ")
+	assert.Contains(t, out, `"refused": true`)
 }
 
 func TestRoutingPlanOfAllStatements(t *testing.T) {

@@ -233,6 +233,19 @@ func TestKeyspacesThatCannotBe(t *testing.T) {
 	}
 }
 
+func TestUnshardedKeyspaceWithATableOfOthersStays(t *testing.T) {
+	execute(t, "CREATE TABLE tables_global.orders (id INT NOT NULL PRIMARY KEY)")
+	for way, flags := range ways() {
+		t.Run("through "+way, func(t *testing.T) {
+			for _, drop := range []string{"--drop-unknown=false", "--drop-unknown"} {
+				arguments := append(flags, "--keyspace", "tables_global", "--global-keyspace", "tables", "vschema", "apply", drop, "--yes", "tables_global")
+				_, err := tool(t, running, "tables", arguments...)
+				require.ErrorContains(t, err, "keyspace tables_global is unsharded and has tables of others, which would need vindexes to be sharded (orders): name a keyspace of Temporal's own")
+			}
+		})
+	}
+}
+
 func TestKeyspacesOfOthersStayAsTheyAre(t *testing.T) {
 	execute(t, "ALTER VSCHEMA ADD TABLE shared.orders", "ALTER VSCHEMA CREATE VINDEX shared_global.hash USING hash")
 	for way, flags := range ways() {

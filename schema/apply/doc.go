@@ -11,5 +11,5 @@
 // Upstream's versioned files do not lead to the tables of its newest schema file: they leave columns nullable that a new
 // set-up declares NOT NULL, defaults that it does not have, and another order of columns. The last step of an update to
 // the newest version therefore compares each table with that of a new set-up and alters what differs, with Vitess'
-// package schemadiff. This also makes a UNIQUE buffered_events.id, which upstream's tool creates, a plain index.
+// package schemadiff; what an operator has added stays. This also makes a UNIQUE buffered_events.id, which upstream's tool creates, a plain index.
 package apply

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"vitess.io/vitess/go/vt/schemadiff"
@@ -67,6 +68,51 @@ func (s *shard) apply(env *schemadiff.Environment, text string) error {
 		}
 	}
 	return nil
+}
+
+// withOwn returns the table of a new set-up with what an operator has added to it: columns, each after the one that it
+// follows now, indexes, and types that hold more.
+func withOwn(want, have table) table {
+	want = want.Clone().(table)
+	spec := want.TableSpec
+	for i, own := range have.TableSpec.Columns {
+		if wanted := column(want, own.Name); wanted != nil {
+			if holdsMore(own.Type, wanted.Type) {
+				wanted.Type.Type, wanted.Type.Length, wanted.Type.Scale = own.Type.Type, own.Type.Length, own.Type.Scale
+			}
+			continue
+		}
+		at := 0
+		if i > 0 {
+			at = 1 + slices.Index(spec.Columns, column(want, have.TableSpec.Columns[i-1].Name))
+		}
+		spec.Columns = slices.Insert(spec.Columns, at, sqlparser.Clone(own))
+	}
+	for _, own := range have.TableSpec.Indexes {
+		if index(want, own.Info.Name) == nil {
+			spec.Indexes = append(spec.Indexes, sqlparser.Clone(own))
+		}
+	}
+	return want
+}
+
+// widening lists types of which each holds what those before it hold.
+var widening = [][]string{
+	{"tinyint", "smallint", "mediumint", "int", "bigint"},
+	{"tinyblob", "blob", "mediumblob", "longblob"},
+	{"tinytext", "text", "mediumtext", "longtext"},
+}
+
+// holdsMore tells whether a holds all values of b, and more.
+func holdsMore(a, b *sqlparser.ColumnType) bool {
+	from, to := strings.ToLower(b.Type), strings.ToLower(a.Type)
+	if from == to {
+		return a.Length != nil && b.Length != nil && *a.Length > *b.Length
+	}
+	return slices.ContainsFunc(widening, func(types []string) bool {
+		narrow := slices.Index(types, from)
+		return narrow >= 0 && slices.Contains(types[narrow:], to)
+	})
 }
 
 // differing returns the ALTER TABLE statements that make a table what it is in a new keyspace, nil if it is so already;

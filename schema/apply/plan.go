@@ -227,7 +227,7 @@ func (p *planner) align(keepColumns bool) error {
 				if s.tables[name] == nil {
 					return nil, fmt.Errorf("keyspace %s has no table %s on Vitess shard %s, though its schema version says so: restore it, or have setup-schema --emit show what creates it", p.state.Keyspaces[role], name, s.name)
 				}
-				return differing(s.tables[name], want[name], keepColumns)
+				return differing(s.tables[name], withOwn(want[name], s.tables[name]), keepColumns)
 			})
 			if err != nil {
 				return err

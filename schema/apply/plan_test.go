@@ -102,6 +102,23 @@ func TestFromEachVersionToTheTablesOfANewSetup(t *testing.T) {
 	}
 }
 
+func TestWhatTheOperatorAddedStays(t *testing.T) {
+	for _, keepColumns := range []bool{false, true} {
+		state := inMemory(t, Main, Main.Newest())
+		_, err := Update(state, "", keepColumns)
+		require.NoError(t, err)
+		env, err := environment()
+		require.NoError(t, err)
+		for _, s := range state.shards[vschema.Main] {
+			require.NoError(t, s.apply(env, "ALTER TABLE executions ADD COLUMN first INT FIRST, ADD COLUMN tenant VARCHAR(64) AFTER shard_id, ADD COLUMN region VARCHAR(64), ADD KEY by_region (region)"))
+			require.NoError(t, s.apply(env, "ALTER TABLE executions MODIFY COLUMN data LONGBLOB NOT NULL, MODIFY COLUMN data_encoding VARCHAR(64) NOT NULL"))
+		}
+		actions, err := Update(state, "", keepColumns)
+		require.NoError(t, err)
+		require.Empty(t, actions)
+	}
+}
+
 func TestKeepingColumnsChangesIndexesOnly(t *testing.T) {
 	state := inMemory(t, Main, "1.9")
 	env, err := environment()

@@ -32,11 +32,10 @@ const maxTries = 5
 // vttablet may report for a statement that mysqld has executed, it looks and goes on with what is lacking; and it looks
 // before it believes that migrations are complete. When the context is cancelled, the next Run goes on.
 func (r *Runner) Run(ctx context.Context, store Store, plan func(*State) ([]Action, error)) error {
-	if isOnline(r.Strategy) {
-		for _, role := range store.Roles() {
-			if err := r.awaitEarlier(ctx, r.Keyspaces[role]); err != nil {
-				return err
-			}
+	// An earlier run may have had another strategy: DDL beside its migrations would change what they copy.
+	for _, role := range store.Roles() {
+		if err := r.awaitEarlier(ctx, r.Keyspaces[role]); err != nil {
+			return err
 		}
 	}
 	done, first, tries := false, "", 0
@@ -88,14 +87,10 @@ func (r *Runner) one(ctx context.Context, action Action) error {
 	online := action.DDL && isOnline(r.Strategy)
 	if action.VitessShards == nil {
 		return r.Vitess.In(ctx, action.Keyspace, func(session *sql.Conn) error {
-			if err := unlimited(ctx, session); err != nil {
-				return err
-			}
 			if online {
 				return r.online(ctx, session, action)
 			}
-			_, err := session.ExecContext(ctx, action.SQL)
-			return err
+			return direct(ctx, session, action)
 		})
 	}
 	if online {
@@ -104,11 +99,7 @@ func (r *Runner) one(ctx context.Context, action Action) error {
 	}
 	for _, vitessShard := range action.VitessShards {
 		err := r.Vitess.On(ctx, action.Keyspace, vitessShard, func(session *sql.Conn) error {
-			if err := unlimited(ctx, session); err != nil {
-				return err
-			}
-			_, err := session.ExecContext(ctx, action.SQL)
-			return err
+			return direct(ctx, session, action)
 		})
 		if err != nil {
 			return fmt.Errorf("Vitess shard %s: %w", vitessShard, err)
@@ -117,9 +108,16 @@ func (r *Runner) one(ctx context.Context, action Action) error {
 	return nil
 }
 
-// unlimited frees a session from vttablet's query timeout: a new index on a large table takes longer than 30 s.
-func unlimited(ctx context.Context, session *sql.Conn) error {
-	_, err := session.ExecContext(ctx, "SET workload = 'dba'")
+// direct executes an action at once. The workload frees the session from vttablet's query timeout: a new index on a large
+// table takes longer than 30 s.
+func direct(ctx context.Context, session *sql.Conn, action Action) error {
+	if _, err := session.ExecContext(ctx, "SET workload = 'dba'"); err != nil {
+		return err
+	}
+	_, err := session.ExecContext(ctx, action.SQL)
+	if err != nil && ctx.Err() != nil && action.DDL {
+		return fmt.Errorf("%w: mysqld may go on with the statement: before the next run, wait until SHOW PROCESSLIST on the primaries does not show it", err)
+	}
 	return err
 }
 

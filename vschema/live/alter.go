@@ -77,10 +77,13 @@ func (a *alter) table(name string, live, target *vschemapb.Table, sharded bool) 
 	return nil
 }
 
-// vindexes changes those of a table. The first one counts, and a new one comes last; so all that are there have to go. A
-// table leaves the VSchema with its last vindex, and with all else that is said of it there, which vtgate may not have
-// shown: so the new ones come first, unless one has a name that is still taken.
+// vindexes changes those of a table. The first one counts, and a new one comes last; so all have to go from the first that
+// differs. A table leaves the VSchema with its last vindex, and with all else that is said of it there, which vtgate may
+// not have shown: so the new ones come first, unless one has a name that is still taken.
 func (a *alter) vindexes(table string, have, want []*vschemapb.ColumnVindex) {
+	for len(have) > 0 && len(want) > 0 && sameVindex(have[0], want[0]) {
+		have, want = have[1:], want[1:]
+	}
 	var adds, drops alter
 	for _, vindex := range want {
 		adds.add("ON %s ADD VINDEX %s (%s)", a.name(table), quote(vindex.Name), quoteList(vindexColumns(vindex)))
@@ -98,9 +101,11 @@ func (a *alter) vindexes(table string, have, want []*vschemapb.ColumnVindex) {
 }
 
 func sameVindexes(a, b []*vschemapb.ColumnVindex) bool {
-	return slices.EqualFunc(a, b, func(a, b *vschemapb.ColumnVindex) bool {
-		return a.Name == b.Name && slices.Equal(vindexColumns(a), vindexColumns(b))
-	})
+	return slices.EqualFunc(a, b, sameVindex)
+}
+
+func sameVindex(a, b *vschemapb.ColumnVindex) bool {
+	return a.Name == b.Name && slices.Equal(vindexColumns(a), vindexColumns(b))
 }
 
 // vindexColumns are the columns of a vindex, of which there are two ways to write one.

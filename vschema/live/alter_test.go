@@ -57,6 +57,13 @@ func TestAlterStatements(t *testing.T) {
 			"ALTER VSCHEMA DROP TABLE `my-keys`.orders",
 			"ALTER VSCHEMA DROP VINDEX `my-keys`.`hash`",
 		}},
+		"a further vindex goes, and the first one stays": {`{
+			"sharded": true,
+			"vindexes": {"reverse_bits": {"type": "reverse_bits"}},
+			"tables": {"shards": {"column_vindexes": [{"column": "shard_id", "name": "reverse_bits"}, {"column": "range_id", "name": "hash"}]}}
+		}`, sharded, []string{
+			"ALTER VSCHEMA ON `my-keys`.shards DROP VINDEX `hash`",
+		}},
 		"another column by a vindex of the same name": {`{
 			"sharded": true,
 			"vindexes": {"reverse_bits": {"type": "reverse_bits"}},

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	vschemapb "vitess.io/vitess/go/vt/proto/vschema"
+	"vitess.io/vitess/go/vt/schema"
 
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 	"github.com/temporal-vitess/temporal-vitess/vschema/compare"
@@ -69,7 +70,11 @@ func (v *Vitess) CheckVSchema(ctx context.Context, change *VSchemaChange) error 
 			return fmt.Errorf("keyspace %s has a sharded VSchema, but its tables exist once per cluster: name an unsharded one (--global-keyspace)", change.Keyspace)
 		case d.Kind == compare.NotSharded:
 			moving = slices.Sorted(maps.Keys(change.wanted.Tables))
-			if others := change.withoutVindex(); len(others) > 0 {
+			others, err := v.withoutVindex(ctx, change, shards)
+			if err != nil {
+				return err
+			}
+			if len(others) > 0 {
 				return fmt.Errorf("keyspace %s is unsharded and has tables of others, which would need vindexes to be sharded (%s): name a keyspace of Temporal's own, or add their vindexes first",
 					change.Keyspace, strings.Join(others, ", "))
 			}
@@ -101,16 +106,30 @@ func (v *Vitess) CheckVSchema(ctx context.Context, change *VSchemaChange) error 
 	return nil
 }
 
-// withoutVindex are the tables for which there is no place in a sharded keyspace.
-func (c *VSchemaChange) withoutVindex() []string {
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(c.Target.Tables)) {
-		table := c.Target.Tables[name]
-		if len(table.ColumnVindexes) == 0 && table.Pinned == "" && table.Type != "reference" {
-			names = append(names, name)
+// withoutVindex are the tables for which there would be no place in a sharded keyspace: in its VSchema, or on a Vitess
+// shard only, since an unsharded keyspace serves tables that its VSchema does not name.
+func (v *Vitess) withoutVindex(ctx context.Context, change *VSchemaChange, shards []string) ([]string, error) {
+	names := make(map[string]bool)
+	for name := range change.Target.Tables {
+		names[name] = true
+	}
+	for _, shard := range shards {
+		err := v.On(ctx, change.Keyspace, shard, func(session *sql.Conn) error {
+			return each(ctx, session, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'", func(row []string) {
+				if !schema.IsInternalOperationTableName(row[0]) {
+					names[row[0]] = true
+				}
+			})
+		})
+		if err != nil {
+			return nil, fmt.Errorf("tables of keyspace %s on Vitess shard %s: %w", change.Keyspace, shard, err)
 		}
 	}
-	return names
+	maps.DeleteFunc(names, func(name string, _ bool) bool {
+		table := change.Target.Tables[name]
+		return len(table.GetColumnVindexes()) > 0 || table.GetPinned() != "" || table.GetType() == "reference"
+	})
+	return slices.Sorted(maps.Keys(names)), nil
 }
 
 // Nothing reports whether there is nothing to change.

@@ -129,12 +129,12 @@ func params(text string) map[string]string {
 }
 
 // ApplyVSchema makes a keyspace's VSchema the target, which derives from what [Vitess.VSchema] has returned as live, and
-// returns when vtgate serves it. With vtctld that is one step, without it one ALTER VSCHEMA for each change; an
-// interruption there leaves some of them to do.
+// returns when vtgate serves it. With vtctld that is one step, and an error if the VSchema is no longer the live one;
+// without it one ALTER VSCHEMA for each change, where an interruption leaves some of them to do.
 func (v *Vitess) ApplyVSchema(ctx context.Context, keyspace string, live, target *vschemapb.Keyspace) error {
 	var err error
 	if v.VTCtld != nil {
-		_, err = v.VTCtld.ApplyVSchema(ctx, &vtctldatapb.ApplyVSchemaRequest{Keyspace: keyspace, VSchema: target, Strict: true})
+		err = v.replaceVSchema(ctx, keyspace, live, target)
 	} else {
 		err = v.alterVSchema(ctx, keyspace, live, target)
 	}
@@ -142,6 +142,27 @@ func (v *Vitess) ApplyVSchema(ctx context.Context, keyspace string, live, target
 		return fmt.Errorf("VSchema of keyspace %s: %w", keyspace, err)
 	}
 	return v.waitServed(ctx, keyspace, target)
+}
+
+// replaceVSchema makes the target the whole VSchema, unless somebody has changed it since it was live.
+func (v *Vitess) replaceVSchema(ctx context.Context, keyspace string, live, target *vschemapb.Keyspace) error {
+	now, err := v.VSchema(ctx, keyspace)
+	if err != nil {
+		return err
+	}
+	if !sameVSchema(now, live) {
+		return errors.New("somebody has changed it meanwhile, so it stays as it is: run this again")
+	}
+	_, err = v.VTCtld.ApplyVSchema(ctx, &vtctldatapb.ApplyVSchemaRequest{Keyspace: keyspace, VSchema: target, Strict: true})
+	return err
+}
+
+// sameVSchema reports whether two VSchemas are equal; none is an empty one.
+func sameVSchema(a, b *vschemapb.Keyspace) bool {
+	if proto.Size(a) == 0 || proto.Size(b) == 0 {
+		return proto.Size(a) == proto.Size(b)
+	}
+	return proto.Equal(a, b)
 }
 
 // The errors of vtgate that matter here.

@@ -45,7 +45,7 @@ type Route struct {
 	Of           int `json:"of"`
 	// Why says why the statement goes to several Vitess shards, or was refused.
 	Why string `json:"why,omitempty"`
-	// Refused reports that vtgate does not plan the statement.
+	// Refused reports that vtgate does not plan the statement, or fails it since a vindex refuses a value.
 	Refused bool `json:"refused,omitempty"`
 }
 
@@ -76,7 +76,7 @@ func New(vitess *live.Vitess) (*Planner, error) {
 
 // Route returns where a statement goes: a SELECT, INSERT, UPDATE or DELETE whose tables are qualified with their
 // keyspaces, and which may have ? placeholders. The arguments are the values of these, or none. That vtgate refuses the
-// statement is a Route, not an error.
+// statement, or a vindex one of its values, is a Route, not an error.
 func (p *Planner) Route(ctx context.Context, statement string, args []driver.Value) (*Route, error) {
 	parsed, named, err := p.parser.Parse2(statement)
 	if err != nil {
@@ -150,7 +150,10 @@ func (p *Planner) add(ctx context.Context, parts []primitive, tables []string, v
 			r.Of += len(keyspace.shards)
 		}
 		plans = append(plans, strings.TrimSpace(part.OperatorType+" "+part.Variant))
-		names, function, reason := keyspace.reach(part, ofKeyspace(tables, part.Keyspace.Name), values)
+		names, function, reason, err := keyspace.reach(part, ofKeyspace(tables, part.Keyspace.Name), values)
+		if err != nil {
+			return &Route{Refused: true, Why: err.Error()}, nil
+		}
 		for _, name := range names {
 			reached[part.Keyspace.Name][name] = true
 		}
@@ -234,34 +237,37 @@ const (
 )
 
 // reach returns the Vitess shards that a part of a plan goes to, what decided, and why there are several. Where that
-// depends on values that are not given it returns as many as may be, with made-up names.
-func (k *servedKeyspace) reach(part primitive, tables []string, values map[string]*querypb.BindVariable) (names []string, function, reason string) {
+// depends on values that are not given it returns as many as may be, with made-up names. A value that the vindex refuses
+// is an error.
+func (k *servedKeyspace) reach(part primitive, tables []string, values map[string]*querypb.BindVariable) (names []string, function, reason string, err error) {
 	decides := k.decides(tables)
 	if !part.Keyspace.Sharded {
-		return []string{k.shards[0].Name}, "", ""
+		return []string{k.shards[0].Name}, "", "", nil
 	}
 	switch part.Variant {
 	case variantNone:
-		return nil, "", ""
+		return nil, "", "", nil
 	case variantReference, variantNext, variantDBA:
-		return []string{"any"}, "", ""
+		return []string{"any"}, "", "", nil
 	}
 	if decides == "" {
-		return k.all(), "", "no vindex divides its tables"
+		return k.all(), "", "no vindex divides its tables", nil
 	}
 	switch part.Variant {
 	case variantEqualUnique, variantIn, variantMultiEqual, variantInsert:
 		vindex, texts := k.decidingValues(part, tables)
-		names, known := k.mapped(vindex, texts, values)
+		names, known, err := k.mapped(vindex, texts, values)
 		switch {
+		case err != nil:
+			return nil, "", "", fmt.Errorf("vindex %s refuses a value of %s: %w", vindex, decides, err)
 		case len(names) > 1 && known:
 			reason = fmt.Sprintf("its values of %s belong to %d Vitess shards", decides, len(names))
 		case len(names) > 1:
 			reason = fmt.Sprintf("its values of %s may belong to %d Vitess shards", decides, len(names))
 		}
-		return names, decides, reason
+		return names, decides, reason, nil
 	default:
-		return k.all(), "", fmt.Sprintf("no condition fixes the column of %s", decides)
+		return k.all(), "", fmt.Sprintf("no condition fixes the column of %s", decides), nil
 	}
 }
 
@@ -292,8 +298,8 @@ func (k *servedKeyspace) decidingValues(part primitive, tables []string) (vindex
 var valueName = regexp.MustCompile(`^(?:_\w+ ?)?::?(\w+)$`)
 
 // mapped returns the Vitess shards of values, and whether all of these are known. One that is not counts as a Vitess shard
-// to which no other leads, and a list as all.
-func (k *servedKeyspace) mapped(vindexName string, texts []string, values map[string]*querypb.BindVariable) (found []string, known bool) {
+// to which no other leads, and a list as all. One that the vindex refuses is an error.
+func (k *servedKeyspace) mapped(vindexName string, texts []string, values map[string]*querypb.BindVariable) (found []string, known bool, err error) {
 	definition := k.vschema.Vindexes[vindexName]
 	vindex, err := vindexes.CreateVindex(definition.GetType(), vindexName, definition.GetParams())
 	known = err == nil && !vindex.NeedsVCursor()
@@ -303,7 +309,11 @@ func (k *servedKeyspace) mapped(vindexName string, texts []string, values map[st
 		name := valueName.FindStringSubmatch(text)
 		switch {
 		case mappable && name != nil && values[name[1]] != nil:
-			for _, shard := range k.find(vindex, values[name[1]]) {
+			shards, err := k.find(vindex, values[name[1]])
+			if err != nil {
+				return nil, false, err
+			}
+			for _, shard := range shards {
 				names[shard] = true
 			}
 			continue
@@ -317,11 +327,11 @@ func (k *servedKeyspace) mapped(vindexName string, texts []string, values map[st
 		known = false
 	}
 	found = slices.Sorted(maps.Keys(names))
-	return found[:min(len(found), len(k.shards))], known
+	return found[:min(len(found), len(k.shards))], known, nil
 }
 
 // find maps a value, or each of a list of values, to Vitess shards.
-func (k *servedKeyspace) find(vindex vindexes.Vindex, value *querypb.BindVariable) []string {
+func (k *servedKeyspace) find(vindex vindexes.Vindex, value *querypb.BindVariable) ([]string, error) {
 	list := []sqltypes.Value{sqltypes.MakeTrusted(value.Type, value.Value)}
 	if value.Type == querypb.Type_TUPLE {
 		list = nil
@@ -333,11 +343,11 @@ func (k *servedKeyspace) find(vindex vindexes.Vindex, value *querypb.BindVariabl
 	for _, value := range list {
 		destinations, err := vindexes.Map(context.Background(), vindex, nil, [][]sqltypes.Value{{value}})
 		if err != nil {
-			continue // no row can have such a value
+			return nil, err
 		}
 		if keyspaceID, ok := destinations[0].(key.DestinationKeyspaceID); ok {
 			found = append(found, k.shards[balance.Find(k.shards, keyspaceID)].Name)
 		}
 	}
-	return found
+	return found, nil
 }

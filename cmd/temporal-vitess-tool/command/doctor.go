@@ -59,6 +59,11 @@ func examine(c *cli.Context) error {
 			return fmt.Errorf("--%s has to be 1 or more", name)
 		}
 	}
+	for _, name := range []string{flagHistoryShards, flagReplicas} {
+		if c.Int(name) < 0 {
+			return fmt.Errorf("--%s has to be 0 or more", name)
+		}
+	}
 	var report func(doctor.Finding)
 	var failed []string
 	findings := []doctor.Finding{}

@@ -19,6 +19,7 @@ import (
 const (
 	flagBatchSize = "batch-size"
 	flagDryRun    = "dry-run"
+	flagWatch     = "watch"
 
 	// progressEvery is how often long work prints a line.
 	progressEvery = 3 * time.Second
@@ -34,6 +35,7 @@ func rehashTaskQueuesCommand() *cli.Command {
 			"on where it stopped.",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: flagBatchSize, Value: 500, Usage: fmt.Sprintf("tasks to move at once, up to %d", rehash.MaxBatchSize)},
+			&cli.DurationFlag{Name: flagWatch, Value: rehash.DefaultWatch, Usage: "how long no matching service may write a heartbeat before tasks move; shorter only if none can be running"},
 			&cli.BoolFlag{Name: flagDryRun, Usage: "only count what there is to move; matching services may run"},
 		},
 		Before: noArguments,
@@ -53,6 +55,7 @@ func rehashTaskQueuesCommand() *cli.Command {
 				GlobalKeyspace: t.Keyspaces[vschema.Global],
 				Store:          t.store(vschema.Main),
 				BatchSize:      c.Int(flagBatchSize),
+				Watch:          c.Duration(flagWatch),
 				Progress:       printProgress(c.App.Writer),
 			})
 			if err != nil {

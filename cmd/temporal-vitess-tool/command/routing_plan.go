@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
+	upstream "go.temporal.io/server/tools/common/schema"
 	"vitess.io/vitess/go/vt/sqlparser"
 
 	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
@@ -83,11 +85,14 @@ func planOne(c *cli.Context, t *target, statement string) error {
 		return err
 	}
 	if c.String(flagOutput) == "json" {
-		return printJSON(c, planner.Planned{Statement: statement, Route: route})
+		if err := printJSON(c, planner.Planned{Statement: statement, Route: route}); err != nil {
+			return err
+		}
+		return refusal(route)
 	}
 	fmt.Fprintf(c.App.Writer, "statement      %s\n", statement)
-	if route.Refused {
-		return errors.New(route.Why)
+	if err := refusal(route); err != nil {
+		return err
 	}
 	fmt.Fprintf(c.App.Writer, "keyspace       %s\n", orNone(route.Keyspace))
 	fmt.Fprintf(c.App.Writer, "vindex         %s\n", orNone(route.Vindex))
@@ -99,6 +104,14 @@ func planOne(c *cli.Context, t *target, statement string) error {
 	return nil
 }
 
+// refusal is the error of a statement that is refused.
+func refusal(route *planner.Route) error {
+	if route.Refused {
+		return errors.New(route.Why)
+	}
+	return nil
+}
+
 func orNone(text string) string {
 	if text == "" {
 		return "-"
@@ -106,12 +119,30 @@ func orNone(text string) string {
 	return text
 }
 
-// maxRows is Vitess' and the plugin's default limit.
-const maxRows = 10000
+// maxRows is the plugin's limit for the rows of a statement: its option vitess_max_rows, or else its default.
+func (t *target) maxRows() (int, error) {
+	const (
+		option       = "vitess_max_rows"
+		defaultLimit = 10000
+	)
+	text, ok := t.vtgate.ConnectAttributes[option]
+	if !ok {
+		return defaultLimit, nil
+	}
+	rows, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || rows < 1 {
+		return 0, fmt.Errorf("--%s: %s is %q, but has to be a number of rows, 1 or more", upstream.CLIOptConnectAttributes, option, text)
+	}
+	return rows, nil
+}
 
 // rewrite returns what the plugin sends in place of a statement. What it does not place is an error.
 func (t *target) rewrite(statement string) (string, error) {
 	roles, err := storeOf(statement)
+	if err != nil {
+		return "", err
+	}
+	maxRows, err := t.maxRows()
 	if err != nil {
 		return "", err
 	}

@@ -78,9 +78,14 @@ func (r *schemaRun) connect() (*live.Vitess, error) {
 	return vitess, nil
 }
 
-// bring does to one store what plan says: prints it, writes it into files, or runs it.
+// bring does to one store what plan says: prints it, writes it into files, or runs it. A plan that is refused leaves the
+// VSchema as it is.
 func (r *schemaRun) bring(store apply.Store, state *apply.State, plan func(*apply.State) ([]apply.Action, error)) error {
 	changes, err := apply.VSchemaChanges(r.cli.Context, r.runner.Vitess, state, r.Profile)
+	if err != nil {
+		return err
+	}
+	actions, err := plan(state)
 	if err != nil {
 		return err
 	}
@@ -91,17 +96,9 @@ func (r *schemaRun) bring(store apply.Store, state *apply.State, plan func(*appl
 			fmt.Fprintf(out, "VSchema of ")
 			printDifferences(r.cli, change)
 		}
-		actions, err := plan(state)
-		if err != nil {
-			return err
-		}
 		printPlan(out, store, actions)
 		return nil
 	case r.cli.IsSet(flagEmit):
-		actions, err := plan(state)
-		if err != nil {
-			return err
-		}
 		for _, change := range changes {
 			if err := emitVSchema(r.cli, r.cli.String(flagEmit), r.runner.Vitess, change); err != nil {
 				return err

@@ -98,7 +98,8 @@ const documentation = "https://github.com/temporal-vitess/temporal-vitess/blob/m
 // checkTimeout is for a check that waits for a server which does not answer.
 const checkTimeout = time.Minute
 
-// Run does the checks in their order and hands each finding to report as soon as it is there. It returns an error for a
+// Run does the checks in their order and hands each finding to report as soon as it is there. Reachability and keyspaces
+// are looked at in any case, and reported if they fail. It returns an error for a
 // check or profile that does not exist, and that of the context if it ends.
 func Run(ctx context.Context, cfg Config, report func(Finding)) error {
 	for _, name := range cfg.Checks {
@@ -123,7 +124,7 @@ func Run(ctx context.Context, cfg Config, report func(Finding)) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if wanted {
+		if wanted || finding.Status == Fail { // the checks that the others build on, too
 			report(finding)
 		}
 	}
@@ -148,6 +149,8 @@ type examination struct {
 	vitess *live.Vitess
 	// vitessShards of the keyspaces that exist.
 	vitessShards map[vschema.Role][]string
+	// unserved are the Vitess shards without a primary, which are not among vitessShards.
+	unserved map[vschema.Role][]string
 	// structures of the Vitess shards, by their names; nil until a check has asked for them.
 	structures map[vschema.Role]map[string]structure
 }
@@ -170,6 +173,9 @@ func (e *examination) perform(ctx context.Context, check check) Finding {
 	} else if err := check.run(ctx, e, seen); err != nil {
 		seen.fail("the check itself failed: %v", err)
 	}
+	if len(*seen.list) == 0 {
+		seen.skip("there is nothing to look at: see %s", keyspaces)
+	}
 	found := seen.merged()
 	return Finding{
 		Check:  check.name,
@@ -182,7 +188,7 @@ func (e *examination) perform(ctx context.Context, check check) Finding {
 	}
 }
 
-// observations collects what a check sees: at least one thing.
+// observations collects what a check sees.
 type observations struct {
 	// where is the Vitess shard or tablet that is looked at, empty for the whole set-up.
 	where string

@@ -109,6 +109,9 @@ func (e *examination) eachTablet(ctx context.Context, seen *observations, judge 
 		return nil
 	}
 	for _, role := range vschema.Roles() {
+		if !e.skipUnlessThere(role, seen) {
+			continue
+		}
 		tablets, err := e.tablets(ctx, e.Keyspaces[role])
 		if err != nil {
 			return err

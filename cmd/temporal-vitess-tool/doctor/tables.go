@@ -46,8 +46,11 @@ func (e *examination) onEach(ctx context.Context, seen *observations, do func(ct
 	return err
 }
 
-// skipUnlessThere reports whether there are Vitess shards of a keyspace to look at.
+// skipUnlessThere reports whether there are Vitess shards of a keyspace to look at, and adds which ones there are not.
 func (e *examination) skipUnlessThere(role vschema.Role, seen *observations) bool {
+	for _, vitessShard := range e.unserved[role] {
+		seen.at(e.Keyspaces[role]+"/"+vitessShard).skip("no primary serves: see %s", keyspaces)
+	}
 	if len(e.vitessShards[role]) == 0 {
 		seen.skip("keyspace %s cannot be looked at: see %s", e.Keyspaces[role], keyspaces)
 		return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
 
@@ -12,17 +13,17 @@ import (
 
 // checkKeyspaces also remembers the Vitess shards for the checks after it.
 func checkKeyspaces(ctx context.Context, e *examination, seen *observations) error {
-	sharded := map[string]bool{}
+	sharded, refusals := map[string]bool{}, map[string]string{}
 	var name, comment, foreignKeys string
 	var isSharded bool
 	err := scan(ctx, e.vitess.DB, "SHOW VSCHEMA KEYSPACES", func() error {
-		sharded[name] = isSharded
+		sharded[name], refusals[name] = isSharded, comment
 		return nil
 	}, &name, &isSharded, &foreignKeys, &comment)
 	if err != nil {
 		return err
 	}
-	e.vitessShards = map[vschema.Role][]string{}
+	e.vitessShards, e.unserved = map[vschema.Role][]string{}, map[vschema.Role][]string{}
 	for _, role := range vschema.Roles() {
 		keyspace := e.Keyspaces[role]
 		vitessShards, err := e.vitess.VitessShards(ctx, keyspace)
@@ -36,6 +37,8 @@ func checkKeyspaces(ctx context.Context, e *examination, seen *observations) err
 			seen.skip("which tablets of %s serve: %v", keyspace, err)
 		}
 		switch {
+		case refusals[keyspace] != "":
+			seen.fail("%s: vtgate refuses its VSchema: %s", keyspace, refusals[keyspace])
 		case placement.Sharded && !sharded[keyspace]:
 			seen.fail("%s: its VSchema says unsharded, and it should be sharded", keyspace)
 		case !placement.Sharded && sharded[keyspace]:
@@ -53,7 +56,7 @@ func checkKeyspaces(ctx context.Context, e *examination, seen *observations) err
 	return nil
 }
 
-// findPrimaries drops the Vitess shards that nobody serves, which no check can look at.
+// findPrimaries sets the Vitess shards apart that nobody serves, which no check can look at.
 func (e *examination) findPrimaries(ctx context.Context, role vschema.Role, seen *observations) error {
 	keyspace := e.Keyspaces[role]
 	tablets, err := e.tablets(ctx, keyspace)
@@ -67,6 +70,7 @@ func (e *examination) findPrimaries(ctx context.Context, role vschema.Role, seen
 			serving = append(serving, vitessShard)
 			continue
 		}
+		e.unserved[role] = append(e.unserved[role], vitessShard)
 		seen.at(name).fail("no primary serves")
 	}
 	e.vitessShards[role] = serving
@@ -74,7 +78,8 @@ func (e *examination) findPrimaries(ctx context.Context, role vschema.Role, seen
 }
 
 func checkReplicas(ctx context.Context, e *examination, seen *observations) error {
-	return e.countTablets(ctx, seen, func(_ string, primaries, replicas int, seen *observations) {
+	return e.countTablets(ctx, seen, func(_ string, serving map[string]int, seen *observations) {
+		replicas := serving["REPLICA"]
 		if replicas < e.Replicas {
 			seen.warn("%d replicas serve, fewer than %d (--replicas)", replicas, e.Replicas)
 		} else {
@@ -83,8 +88,8 @@ func checkReplicas(ctx context.Context, e *examination, seen *observations) erro
 	})
 }
 
-// countTablets calls judge with the numbers of tablets that serve each Vitess shard.
-func (e *examination) countTablets(ctx context.Context, seen *observations, judge func(keyspace string, primaries, replicas int, seen *observations)) error {
+// countTablets calls judge with the numbers of tablets that serve each Vitess shard, by their types.
+func (e *examination) countTablets(ctx context.Context, seen *observations, judge func(keyspace string, serving map[string]int, seen *observations)) error {
 	for _, role := range vschema.Roles() {
 		keyspace := e.Keyspaces[role]
 		tablets, err := e.tablets(ctx, keyspace)
@@ -100,17 +105,19 @@ func (e *examination) countTablets(ctx context.Context, seen *observations, judg
 					count[t.tabletType]++
 				}
 			}
-			judge(keyspace, count["PRIMARY"], count["REPLICA"], seen.at(keyspace+"/"+vitessShard))
+			judge(keyspace, count, seen.at(keyspace+"/"+vitessShard))
 		}
 	}
 	return nil
 }
 
-// Vitess' durability policies (go/vt/topo/policy/durability.go).
+// Vitess' durability policies (go/vt/vtctl/reparentutil/policy/durability.go). The latter two have a variant each with
+// the suffix, under which RDONLY tablets acknowledge, too.
 const (
 	durabilityNone      = "none"
 	durabilitySemiSync  = "semi_sync"
 	durabilityCrossCell = "cross_cell"
+	withRdonlyAck       = "_with_rdonly_ack"
 )
 
 // semiSyncTablets is how many tablets a Vitess shard needs so that it can lose one and still acknowledge writes.
@@ -137,14 +144,19 @@ func checkDurability(ctx context.Context, e *examination, seen *observations) er
 		}
 		policies[keyspace] = policy
 	}
-	return e.countTablets(ctx, seen, func(keyspace string, primaries, replicas int, seen *observations) {
-		switch policy := policies[keyspace]; {
-		case (policy == durabilitySemiSync || policy == durabilityCrossCell) && primaries+replicas < semiSyncTablets:
-			seen.fail("%s with %d tablets: it needs %d, or the loss of one stops all writes", policy, primaries+replicas, semiSyncTablets)
+	return e.countTablets(ctx, seen, func(keyspace string, serving map[string]int, seen *observations) {
+		policy, tablets := policies[keyspace], serving["PRIMARY"]+serving["REPLICA"]
+		if strings.HasSuffix(policy, withRdonlyAck) {
+			tablets += serving["RDONLY"]
+		}
+		semiSync := strings.HasPrefix(policy, durabilitySemiSync) || strings.HasPrefix(policy, durabilityCrossCell)
+		switch {
+		case semiSync && tablets < semiSyncTablets:
+			seen.fail("%s with %d tablets: it needs %d, or the loss of one stops all writes", policy, tablets, semiSyncTablets)
 		case policy == durabilityNone && e.Replicas > 0:
 			seen.warn("%s: a failover may lose transactions that Temporal takes for committed", policy)
 		default:
-			seen.pass("%s with %d tablets", policy, primaries+replicas)
+			seen.pass("%s with %d tablets", policy, tablets)
 		}
 	})
 }

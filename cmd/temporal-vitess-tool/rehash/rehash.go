@@ -39,6 +39,9 @@ type Config struct {
 	Store *config.SQL
 	// BatchSize is how many tasks to move at once, from 1 to [MaxBatchSize].
 	BatchSize int
+	// Watch is how long no matching service may write a heartbeat before the first task moves; [DefaultWatch], unless it
+	// is known that none runs. Where none has ever registered, there is nothing to watch.
+	Watch time.Duration
 	// Progress is called after each batch. May be nil.
 	Progress func(Progress)
 }
@@ -57,20 +60,24 @@ type Count struct {
 	Rows      int64
 }
 
-// Interrupted is the error of a run that its context ended, between two batches.
+// Interrupted is the error of a run that its context ended, before the first batch or between two.
 type Interrupted struct{ Progress Progress }
 
 // Error says how to go on.
 func (e *Interrupted) Error() string {
+	if e.Progress.Moved == 0 {
+		return "interrupted before the first task moved: run the command again; start no matching service before it is done"
+	}
 	return fmt.Sprintf("interrupted after %d of %d tasks: run the command again, it goes on there; start no matching service before it is done", e.Progress.Moved, e.Progress.Total)
 }
 
 // Rehash is the work on one keyspace. It is not for several goroutines.
 type Rehash struct {
 	cfg          Config
-	vitess       *live.Vitess // nil without Vitess
-	vitessShards []string     // one without a name, without Vitess
-	membership   []string     // keyspaces that have cluster_membership
+	vitess       *live.Vitess         // nil without Vitess
+	vitessShards []string             // one without a name, without Vitess
+	membership   []string             // keyspaces that have cluster_membership
+	heartbeats   map[string]time.Time // last ones of the matching services when Run began, by their IDs
 	factory      *persistencesql.Factory
 	tasks        persistence.TaskManager // of table tasks
 	fairTasks    persistence.TaskManager // of table tasks_v2
@@ -136,14 +143,22 @@ func (r *Rehash) Counts(ctx context.Context) ([]Count, error) {
 // Run moves all tasks to the plugin's place, and returns how many. It refuses while a matching service runs. When the
 // context ends it finishes its batch and returns [Interrupted]. After any error, another run goes on.
 func (r *Rehash) Run(ctx context.Context) (int64, error) {
-	if err := r.checkStopped(ctx); err != nil {
-		return 0, err
+	var progress Progress
+	err := r.run(ctx, &progress)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = &Interrupted{progress}
+	}
+	return progress.Moved, err
+}
+
+func (r *Rehash) run(ctx context.Context, progress *Progress) error {
+	if err := r.awaitStopped(ctx); err != nil {
+		return err
 	}
 	found, err := r.find(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var progress Progress
 	for _, s := range found {
 		progress.Total += s.rows
 	}
@@ -153,17 +168,14 @@ func (r *Rehash) Run(ctx context.Context) (int64, error) {
 			progress.Moved += int64(moved)
 			progress.Left = time.Duration(float64(time.Since(start)) * float64(progress.Total-progress.Moved) / float64(progress.Moved))
 			if r.cfg.Progress != nil {
-				r.cfg.Progress(progress)
+				r.cfg.Progress(*progress)
 			}
 		})
-		switch {
-		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-			return progress.Moved, &Interrupted{progress}
-		case err != nil:
-			return progress.Moved, fmt.Errorf("%w\n%d of %d tasks are moved: run the command again, it goes on there; start no matching service before it is done", err, progress.Moved, progress.Total)
+		if err != nil {
+			return fmt.Errorf("%w\n%d of %d tasks are moved: run the command again, it goes on there; start no matching service before it is done", err, progress.Moved, progress.Total)
 		}
 	}
-	return progress.Moved, r.checkNoneLeft(ctx)
+	return r.checkNoneLeft(ctx)
 }
 
 // checkNoneLeft returns an error if a server with upstream's plugin has written meanwhile.
