@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -103,6 +104,10 @@ func validate(keyspaces []Keyspace) error {
 		}
 		if keyspace.Shards < 1 || keyspace.Shards > 256 {
 			return fmt.Errorf("keyspace %s: %d Vitess shards; must be 1 to 256", keyspace.Name, keyspace.Shards)
+		}
+		// vtcombo says so as well, unless it panics before, while it ends.
+		if len(keyspace.VSchema) > 0 && !json.Valid(keyspace.VSchema) {
+			return fmt.Errorf("keyspace %s: its VSchema is not JSON", keyspace.Name)
 		}
 	}
 	return nil

@@ -185,7 +185,7 @@ func TestStartFailsWithTheCauseAndLeavesNothingBehind(t *testing.T) {
 		},
 		"a VSchema that is not JSON": {
 			Keyspace{Name: "global", Shards: 1, VSchema: []byte("sharded: true")},
-			"vschema.json",
+			"keyspace global: its VSchema is not JSON",
 		},
 		"no Vitess shard": {
 			Keyspace{Name: "global"},
