@@ -35,7 +35,7 @@ test: tools build ## Run all tests, on real MySQL, Vitess and Temporal servers
 	go test $(TEST_FLAGS) ./...
 
 .PHONY: bench
-bench: tools ## Compare with upstream's plugin, on MySQL and Vitess (11 minutes; BENCH_QUICK=1: 2); BENCH_FLAGS="-out docs/benchmark"
+bench: tools ## Compare with upstream's plugin, on MySQL and Vitess (13 minutes; BENCH_QUICK=1: 2); BENCH_FLAGS="-out docs/benchmark"
 	go run ./integration/bench $(BENCH_FLAGS)
 
 .PHONY: lint
