@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -50,6 +49,9 @@ func doctorCommand() *cli.Command {
 }
 
 func examine(c *cli.Context) error {
+	if err := checkOutput(c); err != nil {
+		return err
+	}
 	t, err := newTarget(c)
 	if err != nil {
 		return err
@@ -64,17 +66,13 @@ func examine(c *cli.Context) error {
 			return fmt.Errorf("--%s has to be 0 or more", name)
 		}
 	}
-	var report func(doctor.Finding)
 	var failed []string
 	findings := []doctor.Finding{}
 	counts := map[doctor.Status]int{}
-	switch output := c.String(flagOutput); output {
-	case "text":
-		report = func(f doctor.Finding) { printFinding(c.App.Writer, f) }
-	case "json":
+	asJSON := c.String(flagOutput) == "json"
+	report := func(f doctor.Finding) { printFinding(c.App.Writer, f) }
+	if asJSON {
 		report = func(f doctor.Finding) { findings = append(findings, f) }
-	default:
-		return fmt.Errorf("--%s: %q is neither text nor json", flagOutput, output)
 	}
 	err = doctor.Run(c.Context, doctor.Config{
 		Checks:             c.StringSlice(flagCheck),
@@ -102,11 +100,8 @@ func examine(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.String(flagOutput) == "json" {
-		encoder := json.NewEncoder(c.App.Writer)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(findings); err != nil {
+	if asJSON {
+		if err := printJSON(c, findings); err != nil {
 			return err
 		}
 	} else {

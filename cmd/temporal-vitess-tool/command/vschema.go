@@ -127,6 +127,7 @@ func vschemaJSON(keyspace *vschemapb.Keyspace) ([]byte, error) {
 func printJSON(c *cli.Context, value any) error {
 	encoder := json.NewEncoder(c.App.Writer)
 	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false) // statements have < and >
 	return encoder.Encode(value)
 }
 
