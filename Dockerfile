@@ -9,4 +9,5 @@ WORKDIR /etc/temporal
 USER temporal
 # frontend: gRPC, HTTP, membership; then gRPC and membership of history, matching and worker
 EXPOSE 7233 7243 6933 7234 6934 7235 6935 7239 6939
+HEALTHCHECK --start-period=60s --interval=10s --timeout=6s CMD ["temporal-server", "health", "--bind-on-hostname"]
 CMD ["temporal-server", "start", "--bind-on-hostname"]

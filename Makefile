@@ -15,11 +15,15 @@ TEST_FLAGS  ?= -p 1 -timeout 40m
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 .PHONY: tools
 tools: ## Build Vitess' programs and install a MySQL server into .tools (once)
 	@scripts/install-tools.sh
+
+.PHONY: tools-cluster
+tools-cluster: ## The same, with the programs of a Vitess of many processes, and etcd
+	@scripts/install-tools.sh cluster
 
 .PHONY: build
 build: ## Build temporal-server and temporal-vitess-tool into .tools/bin
@@ -30,19 +34,47 @@ build: ## Build temporal-server and temporal-vitess-tool into .tools/bin
 demo: tools ## Run workflows on a local Vitess with 4 Vitess shards; DEMO_EXIT=1 ends when they are done
 	go run ./integration/demo
 
+.PHONY: cluster
+cluster: tools-cluster ## Start a Vitess of many processes to try failovers and resharding by hand; CLUSTER_FLAGS="-replicas 2"
+	go run ./integration/fullcluster/run $(CLUSTER_FLAGS)
+
 .PHONY: test
-test: tools build ## Run all tests, on real MySQL, Vitess and Temporal servers
+test: tools-cluster build ## Run all tests, on real MySQL, Vitess and Temporal servers
 	go test $(TEST_FLAGS) ./...
+	cd deploy && go test $(TEST_FLAGS) ./...
+
+.PHONY: test-migrate
+test-migrate: tools-cluster build ## Run the tests of migrate's checks and of its interrupted steps (10 minutes)
+	go test -tags migratechecks -timeout 30m -run TestChecks -v ./integration/migration
+
+# The race detector needs a C compiler, and compiles all packages once more.
+.PHONY: test-race
+test-race: ## Run the tests of the plugin's packages with the race detector
+	CGO_ENABLED=1 go test -race ./plugin ./internal/bulkhead ./internal/conn ./internal/outcome ./internal/router ./internal/session ./internal/vtgates
 
 .PHONY: bench
-bench: tools ## Compare with upstream's plugin, on MySQL and Vitess (13 minutes; BENCH_QUICK=1: 2); BENCH_FLAGS="-out docs/benchmark"
+bench: tools ## Compare with upstream's plugin, on MySQL and Vitess (17 minutes; BENCH_QUICK=1: 3); BENCH_FLAGS="-out docs/benchmark"
 	go run ./integration/bench $(BENCH_FLAGS)
+
+.PHONY: bench-placement
+bench-placement: tools-cluster ## Measure where vtgates should stand, on a Vitess of many processes (6 minutes); BENCH_FLAGS as above
+	go run ./integration/bench -placement $(BENCH_FLAGS)
+
+.PHONY: faults
+faults: tools-cluster ## Let parts of a distributed Vitess fail under load, and write docs/reliability.md (20 minutes)
+	go run ./integration/faults/reliability -out docs/reliability.md $(FAULTS_FLAGS)
+
+SOAK ?= 2h
+.PHONY: soak
+soak: tools-cluster ## Let parts of a distributed Vitess fail under load at random, until SOAK=2h are over or Ctrl-C; SOAK_FLAGS="-seed 1"
+	go run ./integration/faults/soak -for $(SOAK) $(SOAK_FLAGS)
 
 .PHONY: lint
 lint: ## Check the code with go vet and staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these files" >&2; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
+	cd deploy && go vet ./... && go run $(STATICCHECK) ./...
 
 .PHONY: image
 image: ## Build the server's container image (docker, else buildah); TAG=name:tag

@@ -85,7 +85,7 @@ func TestVitessTemplateSetsThePluginsOptions(t *testing.T) {
 	main, visibility := options()
 	require.Equal(t, map[string]string{
 		"vitess_global_keyspace": "temporal_global", "vitess_max_rows": "10000", "vitess_unknown_statements": "pass",
-		"vitess_pipelining": "on",
+		"vitess_pipelining": "on", "vitess_subqueue_tasks": "vitess",
 	}, main)
 	require.Equal(t, map[string]string{
 		"vitess_visibility_profile": "namespace", "vitess_max_rows": "10000", "vitess_unknown_statements": "pass",
@@ -101,10 +101,11 @@ func TestVitessTemplateSetsThePluginsOptions(t *testing.T) {
 	t.Setenv("VITESS_MAX_ROWS", "500")
 	t.Setenv("VITESS_UNKNOWN_STATEMENTS", "reject")
 	t.Setenv("VITESS_PIPELINING", "off")
+	t.Setenv("VITESS_SUBQUEUE_TASKS", "upstream")
 	main, visibility = options()
 	require.Equal(t, map[string]string{
 		"vitess_global_keyspace": "global", "vitess_max_rows": "500", "vitess_unknown_statements": "reject",
-		"vitess_pipelining": "off",
+		"vitess_pipelining": "off", "vitess_subqueue_tasks": "upstream",
 	}, main)
 	require.Equal(t, map[string]string{
 		"vitess_visibility_profile": "spread", "vitess_max_rows": "500", "vitess_unknown_statements": "reject",
@@ -165,4 +166,15 @@ func clearenv(t *testing.T) {
 	for _, name := range append(variables(config.Vitess), "DB", "MYSQL_TX_ISOLATION_COMPAT") {
 		t.Setenv(name, "")
 	}
+}
+
+func TestVitessTemplateTakesSeveralVTGates(t *testing.T) {
+	clearenv(t)
+	t.Setenv("MYSQL_SEEDS", "vtgate-1,vtgate-2")
+	t.Setenv("VISIBILITY_MYSQL_SEEDS", "other-1,other-2")
+	t.Setenv("DB_PORT", "15306")
+	cfg, err := upstream.Load(upstream.WithConfigFile("vitess.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, "vtgate-1:15306,vtgate-2:15306", cfg.Persistence.DataStores["default"].SQL.ConnectAddr)
+	require.Equal(t, "other-1:15306,other-2:15306", cfg.Persistence.DataStores["visibility"].SQL.ConnectAddr)
 }

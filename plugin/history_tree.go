@@ -34,7 +34,7 @@ func (s store) PaginateBranchesFromHistoryTree(ctx context.Context, page sqlplug
 	}
 	var rows []sqlplugin.HistoryTreeRow
 	if len(page.TreeID) > 0 {
-		if err := s.selector.SelectContext(ctx, &rows, nextBranchesOfHistoryShard,
+		if err := s.statements.SelectContext(ctx, &rows, nextBranchesOfHistoryShard,
 			page.ShardID, page.TreeID, page.BranchID, page.TreeID, page.Limit); err != nil {
 			return nil, err
 		}
@@ -43,7 +43,7 @@ func (s store) PaginateBranchesFromHistoryTree(ctx context.Context, page sqlplug
 	// Upstream starts at 0; the first history shard is 1.
 	for historyShard := max(page.ShardID, 1); historyShard <= last && len(rows) < page.Limit; historyShard++ {
 		var more []sqlplugin.HistoryTreeRow
-		if err := s.selector.SelectContext(ctx, &more, firstBranchesOfHistoryShard, historyShard, page.Limit-len(rows)); err != nil {
+		if err := s.statements.SelectContext(ctx, &more, firstBranchesOfHistoryShard, historyShard, page.Limit-len(rows)); err != nil {
 			return nil, err
 		}
 		rows = append(rows, more...)

@@ -10,7 +10,8 @@ import (
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/router"
+	"github.com/temporal-vitess/temporal-vitess/internal/conn"
+	"github.com/temporal-vitess/temporal-vitess/internal/router"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
@@ -24,6 +25,7 @@ const (
 	optionMaxRows           = optionPrefix + "max_rows"
 	optionUnknownStatements = optionPrefix + "unknown_statements"
 	optionPipelining        = optionPrefix + "pipelining"
+	optionSubqueueTasks     = optionPrefix + "subqueue_tasks"
 )
 
 // Options are the connectAttributes of a store that are the plugin's own.
@@ -41,19 +43,20 @@ type Options struct {
 	// RejectUnknown makes a statement that cannot be routed to one Vitess shard an error (vitess_unknown_statements:
 	// reject). By default (pass) it is logged, counted and sent as it is.
 	RejectUnknown bool
-	// Pipelining lets the writes of a transaction travel together (vitess_pipelining: on, the default, or off).
-	Pipelining bool
+	// Pipelining is what saves round trips (vitess_pipelining: on, the default, off, or a list of ways; see pipeliningWays).
+	Pipelining conn.Pipelining
+	// SubqueueTasks says where the main store has the tasks of subqueues (vitess_subqueue_tasks).
+	SubqueueTasks SubqueueTasks
 }
-
-const defaultMaxRows = 10000
 
 // parseOptions reads the options of a store. An unknown or impossible one is an error that names it.
 func parseOptions(kind sqlplugin.DbKind, cfg *config.SQL) (Options, error) {
 	options := Options{
 		GlobalKeyspace:    cfg.DatabaseName + "_global",
 		VisibilityProfile: vschema.ProfileNamespace,
-		MaxRows:           defaultMaxRows,
-		Pipelining:        true,
+		MaxRows:           router.DefaultMaxRows,
+		Pipelining:        conn.DefaultPipelining,
+		SubqueueTasks:     SubqueueTasksVitess,
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.ConnectAttributes)) {
 		if !strings.HasPrefix(name, optionPrefix) {
@@ -92,16 +95,67 @@ func parseOptions(kind sqlplugin.DbKind, cfg *config.SQL) (Options, error) {
 			}
 			options.RejectUnknown = value == "reject"
 		case optionPipelining:
-			if value != "on" && value != "off" {
-				return Options{}, impossible("on or off")
+			ways, ok := parsePipelining(value)
+			if !ok {
+				return Options{}, impossible(pipeliningValues())
 			}
-			options.Pipelining = value == "on"
+			options.Pipelining = ways
+		case optionSubqueueTasks:
+			options.SubqueueTasks = SubqueueTasks(value)
+			if !slices.Contains(allSubqueueTasks, options.SubqueueTasks) {
+				return Options{}, impossible(fmt.Sprintf("one of %v", allSubqueueTasks))
+			}
+			if kind == sqlplugin.DbKindVisibility {
+				return Options{}, fmt.Errorf("connectAttributes: %s belongs to the main store, the visibility store has no tasks", name)
+			}
 		default:
 			return Options{}, fmt.Errorf("connectAttributes: there is no option %s; there are %s", name, strings.Join(
-				[]string{optionGlobalKeyspace, optionVisibilityProfile, optionMaxRows, optionUnknownStatements, optionPipelining}, ", "))
+				[]string{optionGlobalKeyspace, optionVisibilityProfile, optionMaxRows, optionUnknownStatements, optionPipelining, optionSubqueueTasks}, ", "))
 		}
 	}
 	return options, nil
+}
+
+// pipeliningWays are the ways to save round trips, as vitess_pipelining names them.
+var pipeliningWays = []struct {
+	name string
+	way  conn.Pipelining
+}{
+	{"packets", conn.Packets},
+	{"reads", conn.Reads},
+	{"locks", conn.Locks},
+	{"look-ahead", conn.LookAhead},
+	{"history", conn.History},
+}
+
+// parsePipelining returns what a value of vitess_pipelining means.
+func parsePipelining(value string) (ways conn.Pipelining, ok bool) {
+	switch value {
+	case "on":
+		return conn.DefaultPipelining, true
+	case "off":
+		return 0, true
+	}
+	for name := range strings.SplitSeq(value, ",") {
+		known := false
+		for _, w := range pipeliningWays {
+			if w.name == strings.TrimSpace(name) {
+				ways, known = ways|w.way, true
+			}
+		}
+		if !known {
+			return 0, false
+		}
+	}
+	return ways, ways.Has(conn.Packets)
+}
+
+func pipeliningValues() string {
+	var others []string
+	for _, w := range pipeliningWays[1:] {
+		others = append(others, w.name)
+	}
+	return fmt.Sprintf("on, off, or packets and what it is to have besides: packets,%s", strings.Join(others, ","))
 }
 
 // newRouter returns the router for a store, nil for tools that work on any schema (sqlplugin.DbKindUnknown).
@@ -116,5 +170,8 @@ func newRouter(kind sqlplugin.DbKind, databaseName string, options Options) (*ro
 	default:
 		return nil, nil
 	}
-	return router.New(router.Config{Keyspaces: keyspaces, Profile: options.VisibilityProfile, MaxRows: options.MaxRows})
+	return router.New(router.Config{
+		Keyspaces: keyspaces, Profile: options.VisibilityProfile, MaxRows: options.MaxRows,
+		MainUnsharded: options.SubqueueTasks != SubqueueTasksVitess,
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -14,6 +15,8 @@ import (
 	"go.temporal.io/server/common/auth"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/resolver"
+
+	"github.com/temporal-vitess/temporal-vitess/internal/vtgates"
 )
 
 // This file sets up sessions as upstream's does (common/persistence/sql/sqlplugin/mysql/session), which exports no
@@ -26,44 +29,43 @@ const (
 
 	attributeTLS             = "tls"
 	attributeInterpolate     = "interpolateParams"
+	attributeMaxPacket       = "maxAllowedPacket"
 	attributeTransactionMode = "transaction_mode"
 	attributeIsolation       = "transaction_isolation"
 	attributeIsolationLegacy = "tx_isolation"
 	defaultIsolation         = "'READ-COMMITTED'"
 )
 
-// NewConnector returns a connector to the server that cfg names, for [NewDB] and for tools; with an empty databaseName
-// its sessions have no default keyspace. It does not connect; an attribute that cannot work is an error that names it.
-// Each new connection resolves the address and the password again, so that a changed record or a short-lived token is
-// taken up.
+// NewConnector returns a connector to the server that cfg names, for tools; with an empty databaseName its sessions have no
+// default keyspace, and they have MySQL's isolation unless connectAttributes say otherwise. It does not connect; an
+// attribute that cannot work is an error that names it. Each new connection resolves the addresses and the password again,
+// so that a changed record or a short-lived token is taken up; it goes to the next of several addresses that answers.
 func NewConnector(cfg *config.SQL, resolver resolver.ServiceResolver) (driver.Connector, error) {
-	attributes, err := sessionAttributes(cfg)
+	attributes, settings, err := sessionAttributes(cfg)
 	if err != nil {
 		return nil, err
 	}
-	var tlsConfig *tls.Config
+	for name, value := range settings {
+		if name != attributeIsolation || cfg.ConnectAttributes[name] != "" {
+			attributes[name] = value
+		}
+	}
+	return newConnector(cfg, resolver, attributes)
+}
+
+// newConnector returns a connector for sessions with these parameters of the driver.
+func newConnector(cfg *config.SQL, resolver resolver.ServiceResolver, attributes map[string]string) (driver.Connector, error) {
+	parsed, err := parseAttributes(cfg, attributes)
+	if err != nil {
+		return nil, err
+	}
+	parsed.User = cfg.User
 	if cfg.TLS != nil && cfg.TLS.Enabled && (attributes[attributeTLS] == "" || attributes[attributeTLS] == upstreamTLSName) {
-		delete(attributes, attributeTLS)
-		if tlsConfig, err = newTLSConfig(cfg.TLS); err != nil {
+		if parsed.TLS, err = newTLSConfig(cfg.TLS); err != nil {
 			return nil, err
 		}
 	}
-	network := cfg.ConnectProtocol
-	if network == "" {
-		network = "tcp"
-	}
-	address := func() string { return resolver.Resolve(cfg.ConnectAddr)[0] }
-
-	// Attributes are the parameters of a DSN: the driver's parser tells its own from the session variables.
-	dsn := mysql.NewConfig()
-	dsn.Net, dsn.Addr, dsn.DBName, dsn.Params = network, address(), cfg.DatabaseName, attributes
-	parsed, err := mysql.ParseDSN(dsn.FormatDSN())
-	if err != nil {
-		return nil, fmt.Errorf("connectAddr or connectAttributes: %w", err)
-	}
-	parsed.User = cfg.User
-	parsed.TLS = tlsConfig
-	// Package conn treats what RejectReadOnly is for (https://github.com/temporalio/temporal/issues/1703).
+	// Package session treats what RejectReadOnly is for (https://github.com/temporalio/temporal/issues/1703).
 	parsed.MultiStatements = true
 	err = parsed.Apply(mysql.BeforeConnect(func(_ context.Context, connection *mysql.Config) error {
 		password, err := cfg.ResolvePassword()
@@ -71,17 +73,43 @@ func NewConnector(cfg *config.SQL, resolver resolver.ServiceResolver) (driver.Co
 			return err
 		}
 		connection.Passwd = password
-		connection.Addr = address()
 		return nil
 	}))
 	if err != nil {
 		return nil, err
 	}
-	return mysql.NewConnector(parsed)
+	return vtgates.NewConnector(parsed, func() string { return strings.Join(resolver.Resolve(cfg.ConnectAddr), ",") })
 }
 
-// sessionAttributes returns the connectAttributes that are the driver's or the session's, with the defaults.
-func sessionAttributes(cfg *config.SQL) (map[string]string, error) {
+// noHost stands for the host of an address that is not known yet.
+const noHost = "connect-addr.invalid"
+
+// parseAttributes returns what the driver makes of attributes, which are the parameters of a DSN: it tells its own from
+// system variables of the session (Params).
+func parseAttributes(cfg *config.SQL, attributes map[string]string) (*mysql.Config, error) {
+	network := cfg.ConnectProtocol
+	if network == "" {
+		network = "tcp"
+	}
+	attributes = maps.Clone(attributes)
+	if attributes[attributeTLS] == upstreamTLSName {
+		delete(attributes, attributeTLS)
+	}
+	dsn := mysql.NewConfig()
+	dsn.Net, dsn.Addr, dsn.DBName, dsn.Params = network, noHost+":1", cfg.DatabaseName, attributes
+	parsed, err := mysql.ParseDSN(dsn.FormatDSN())
+	if err != nil {
+		return nil, fmt.Errorf("connectAttributes: %w", err)
+	}
+	if parsed.TLS != nil && parsed.TLS.ServerName == noHost {
+		parsed.TLS.ServerName = "" // which is that of each address
+	}
+	return parsed, nil
+}
+
+// sessionAttributes returns the connectAttributes that are the driver's, and the system variables of the session, both with
+// the defaults.
+func sessionAttributes(cfg *config.SQL) (driver, settings map[string]string, err error) {
 	attributes := map[string]string{}
 	for name, value := range cfg.ConnectAttributes {
 		if strings.HasPrefix(name, optionPrefix) {
@@ -96,9 +124,9 @@ func sessionAttributes(cfg *config.SQL) (map[string]string, error) {
 			name = lower
 		case attributeTransactionMode:
 			if !strings.EqualFold(strings.Trim(value, "' "), "single") {
-				return nil, fmt.Errorf("connectAttributes: %s is %s, but the plugin keeps every transaction on one Vitess shard and sets 'single'; leave it out", name, value)
+				return nil, nil, fmt.Errorf("connectAttributes: %s is %s, but the plugin keeps every transaction on one Vitess shard and sets 'single'; leave it out", name, value)
 			}
-			continue // package conn sets it, where the server is a vtgate
+			continue // package session sets it, where the server is a vtgate
 		}
 		attributes[name] = value
 	}
@@ -106,13 +134,23 @@ func sessionAttributes(cfg *config.SQL) (map[string]string, error) {
 		attributes[attributeIsolation] = defaultIsolation
 	}
 	if interpolate, ok := attributes[attributeInterpolate]; ok && interpolate != "true" {
-		return nil, fmt.Errorf("connectAttributes: %s is %q, but the plugin fills in placeholders itself: a server-side PREPARE asks an unrelated Vitess shard; leave it out",
+		return nil, nil, fmt.Errorf("connectAttributes: %s is %q, but the plugin fills in placeholders itself: a server-side PREPARE asks an unrelated Vitess shard; leave it out",
 			attributeInterpolate, interpolate)
+	}
+	if attributes[attributeMaxPacket] == "0" {
+		return nil, nil, fmt.Errorf("connectAttributes: %s is 0, with which each new connection asks a Vitess shard for the size; name one, or leave it out for 64 MiB", attributeMaxPacket)
 	}
 	attributes[attributeInterpolate] = "true"
 	attributes["parseTime"] = "true"
 	attributes["clientFoundRows"] = "true"
-	return attributes, nil
+	parsed, err := parseAttributes(cfg, attributes)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name := range parsed.Params {
+		delete(attributes, name)
+	}
+	return attributes, parsed.Params, nil
 }
 
 func newTLSConfig(cfg *auth.TLS) (*tls.Config, error) {

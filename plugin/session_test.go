@@ -33,13 +33,10 @@ func TestSessionAttributes(t *testing.T) {
 			map[string]string{"transaction_isolation": "'READ-COMMITTED'"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := sessionAttributes(&config.SQL{ConnectAttributes: test.attributes})
+			driver, settings, err := sessionAttributes(&config.SQL{ConnectAttributes: test.attributes})
 			require.NoError(t, err)
-			for _, name := range []string{"interpolateParams", "parseTime", "clientFoundRows"} {
-				require.Equal(t, "true", got[name], name)
-				delete(got, name)
-			}
-			require.Equal(t, test.want, got)
+			require.Equal(t, map[string]string{"interpolateParams": "true", "parseTime": "true", "clientFoundRows": "true"}, driver)
+			require.Equal(t, test.want, settings)
 		})
 	}
 }
@@ -82,4 +79,16 @@ func TestEachStoreHasItsOwnTLS(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, other.RootCAs)
 	require.Equal(t, "vtgate", verified.ServerName)
+}
+
+func TestTheDriversTLSIsThatOfEachAddress(t *testing.T) {
+	parsed, err := parseAttributes(&config.SQL{ConnectAddr: "db.example.com:3306"}, map[string]string{"tls": "true"})
+	require.NoError(t, err)
+	require.NotNil(t, parsed.TLS)
+	require.Empty(t, parsed.TLS.ServerName, "package vtgates fills it in")
+}
+
+func TestAttributesThatAskAVitessShard(t *testing.T) {
+	_, _, err := sessionAttributes(&config.SQL{ConnectAttributes: map[string]string{"maxAllowedPacket": "0"}})
+	require.ErrorContains(t, err, "maxAllowedPacket is 0")
 }

@@ -3,14 +3,17 @@ package plugin
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+
+	"github.com/temporal-vitess/temporal-vitess/internal/conn"
 )
 
 func newReads() *workflowReads {
-	return &workflowReads{reads: map[workflowKey]*workflowRead{}}
+	return &workflowReads{queries: conn.NewQueries(nil), reads: map[workflowKey]*workflowRead{}}
 }
 
 func (w *workflowReads) count() int {
@@ -59,6 +62,19 @@ func TestReadsOfAWorkflowAreForgotten(t *testing.T) {
 			require.Equal(t, ctx, reads.follow(ctx, someRun))
 		})
 	}
+}
+
+func TestReadsUnderAContextThatDoesNotEndAreForgottenInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads := newReads()
+		ctx := context.Background()
+		reads.read(t, keyOf(t, ctx, someRun))
+		require.NotEqual(t, ctx, reads.follow(ctx, someRun))
+		time.Sleep(leftOver)
+		synctest.Wait()
+		require.Zero(t, reads.count())
+		require.Equal(t, ctx, reads.follow(ctx, someRun))
+	})
 }
 
 func TestAReadThatFailedIsForgotten(t *testing.T) {
@@ -146,7 +162,7 @@ func TestCallsThatCannotBeToldApartReadAsUpstream(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	uncomparable := structContext{Context: ctx}
-	for _, ctx := range []context.Context{context.Background(), uncomparable, wrappedContext{uncomparable}} {
+	for _, ctx := range []context.Context{uncomparable, wrappedContext{uncomparable}} {
 		_, ok := newWorkflowKey(ctx, someRun)
 		require.False(t, ok)
 		require.Equal(t, ctx, newReads().follow(ctx, someRun))

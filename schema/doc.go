@@ -4,7 +4,9 @@
 //
 // The differences from upstream, all in this package's differences list:
 //
-//   - buffered_events.id keeps AUTO_INCREMENT, which orders the events of one run, but loses UNIQUE for a plain index:
-//     each Vitess shard counts for itself, so ids of two Vitess shards may collide when these are merged. The primary
-//     key starts with the run and is unique without it.
+//   - buffered_events.id keeps AUTO_INCREMENT, which orders the events of one run, but loses UNIQUE: each Vitess shard
+//     counts for itself, so ids of two Vitess shards may be equal when these are merged. The primary key is (id, shard_id),
+//     and an index has the columns of upstream's primary key: MySQL wants a key that begins with the AUTO_INCREMENT
+//     column, and Reshard and MoveTables copy tables without any but their primary key (--defer-secondary-keys, which is
+//     the default).
 package schema

@@ -22,6 +22,11 @@ const (
 	VisibilityVersion = mysqlschema.VisibilityVersion
 )
 
+// VisibilityVersionName is the name of the visibility store's version in the schema_version of a database that holds both
+// stores. Servers ask there for both versions under the name of the database, which is that of the main store's: one
+// row cannot be both.
+func VisibilityVersionName(database string) string { return database + "/visibility" }
+
 // Table describes a table as far as routing needs it.
 type Table struct {
 	Name string
@@ -38,6 +43,8 @@ type Column struct {
 	NotNull bool
 	// Text columns compare by their collation, others by value.
 	Text bool
+	// Type is the SQL type without options, as in varbinary(60).
+	Type string
 }
 
 // PrimaryKey returns the columns of the primary key in key order.
@@ -90,10 +97,23 @@ var differences = map[string]func(*sqlparser.TableSpec){
 				column.Type.Options.KeyOpt = sqlparser.ColKeyNone
 			}
 		}
-		spec.Indexes = append(spec.Indexes, &sqlparser.IndexDefinition{
-			Info:    &sqlparser.IndexInfo{Type: sqlparser.IndexTypeDefault, Name: sqlparser.NewIdentifierCI("id")},
-			Columns: []*sqlparser.IndexColumn{{Column: sqlparser.NewIdentifierCI("id")}},
-		})
+		columns := func(names ...string) (columns []*sqlparser.IndexColumn) {
+			for _, name := range names {
+				columns = append(columns, &sqlparser.IndexColumn{Column: sqlparser.NewIdentifierCI(name)})
+			}
+			return columns
+		}
+		// The index has the name of upstream's UNIQUE one, so that update-schema replaces that.
+		spec.Indexes = []*sqlparser.IndexDefinition{
+			{
+				Info:    &sqlparser.IndexInfo{Type: sqlparser.IndexTypePrimary, Name: sqlparser.NewIdentifierCI("PRIMARY")},
+				Columns: columns("id", "shard_id"),
+			},
+			{
+				Info:    &sqlparser.IndexInfo{Type: sqlparser.IndexTypeDefault, Name: sqlparser.NewIdentifierCI("id")},
+				Columns: columns("shard_id", "namespace_id", "workflow_id", "run_id", "id"),
+			},
+		}
 	},
 }
 
@@ -252,6 +272,11 @@ func statementTable(statement sqlparser.Statement) (string, error) {
 	}
 }
 
+func typeOf(column *sqlparser.ColumnType) string {
+	bare := sqlparser.ColumnType{Type: column.Type, Length: column.Length, Unsigned: column.Unsigned, Scale: column.Scale}
+	return strings.ToLower(sqlparser.String(&bare))
+}
+
 func describe(name string, role vschema.Role, spec *sqlparser.TableSpec) Table {
 	table := Table{Name: name, Role: role, Keys: make([][]string, 1)}
 	for _, column := range spec.Columns {
@@ -260,6 +285,7 @@ func describe(name string, role vschema.Role, spec *sqlparser.TableSpec) Table {
 			Name:    column.Name.String(),
 			NotNull: options.Null != nil && !*options.Null,
 			Text:    sqltypes.IsText(column.Type.SQLType()),
+			Type:    typeOf(column.Type),
 		})
 		if options.KeyOpt == sqlparser.ColKeyUnique || options.KeyOpt == sqlparser.ColKeyUniqueKey {
 			table.Keys = append(table.Keys, []string{column.Name.String()})

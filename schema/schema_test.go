@@ -92,7 +92,8 @@ func TestBufferedEventsCountWithoutBeingUnique(t *testing.T) {
 	main := loadAll(t)[vschema.Main]
 	index := slices.IndexFunc(main.Statements, func(s string) bool { return strings.Contains(s, "buffered_events") })
 	require.Contains(t, main.Statements[index], "id BIGINT not null auto_increment,")
-	require.Contains(t, main.Statements[index], "key id (id)")
+	require.Contains(t, main.Statements[index], "primary key (id, shard_id)", "Reshard copies tables with their primary key only")
+	require.Contains(t, main.Statements[index], "key id (shard_id, namespace_id, workflow_id, run_id, id)")
 	require.NotContains(t, strings.ToLower(main.Statements[index]), "unique")
 }
 
@@ -112,9 +113,9 @@ func TestTablesAreDescribed(t *testing.T) {
 	table := main.Tables[index]
 	require.Equal(t, []string{"shard_id", "namespace_id", "workflow_id", "run_id", "timer_id"}, table.PrimaryKey())
 	for name, want := range map[string]Column{
-		"timer_id":      {Name: "timer_id", NotNull: true, Text: true},
-		"NAMESPACE_ID":  {Name: "namespace_id", NotNull: true},
-		"data_encoding": {Name: "data_encoding", Text: true},
+		"timer_id":      {Name: "timer_id", NotNull: true, Text: true, Type: "varchar(255)"},
+		"NAMESPACE_ID":  {Name: "namespace_id", NotNull: true, Type: "binary(16)"},
+		"data_encoding": {Name: "data_encoding", Text: true, Type: "varchar(16)"},
 	} {
 		got, ok := table.Column(name)
 		require.True(t, ok)

@@ -63,7 +63,7 @@ else
   store=$(mktemp -d)
   trap 'chmod -R u+w "$store" && rm -rf "$store"' EXIT # layers are read-only, which root alone would not notice
   buildah() { command buildah --storage-driver vfs --root "$store/root" --runroot "$store/run" "$@"; }
-  buildah bud --quiet --isolation chroot --tag "$tag" --file Dockerfile "$image"
+  buildah bud --quiet --format docker --isolation chroot --tag "$tag" --file Dockerfile "$image"
   buildah push --quiet "$tag" "docker-archive:$image/image.tar:$tag"
 fi
 say "built $tag, $(du -h "$image/image.tar" | cut -f1) in $image/image.tar"

@@ -5,6 +5,11 @@
 #   .tools/config   the statements that give a new mysqld Vitess' users, from the same version
 #   .tools/mysql    a MySQL server, see install-mysqld.sh
 #
+# With the argument "cluster" also what a Vitess of many processes needs (package integration/fullcluster):
+#
+#   .tools/bin      vttablet, vtgate, vtctld and vtorc
+#   .tools/etcd     etcd, see install-etcd.sh
+#
 # Says nothing when all is in place.
 set -euo pipefail
 
@@ -13,30 +18,41 @@ export GOTOOLCHAIN=auto
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools=$PWD/.tools
-programs=(vttestserver vtcombo mysqlctl vtctldclient)
-
 version=$(go list -m -f '{{.Version}}' vitess.io/vitess)
-stamp=$tools/bin/.built
-wanted="vitess $version, $(go env GOVERSION GOOS GOARCH | xargs): ${programs[*]}"
 
-built() {
-  local program
-  [[ -r $stamp && $(<"$stamp") == "$wanted" && -r $tools/config/init_db.sql ]] || return 1
-  for program in "${programs[@]}"; do [[ -x $tools/bin/$program ]] || return 1; done
+# build STAMP PROGRAM...: builds programs of Vitess into .tools/bin, unless STAMP says that they are there.
+build() {
+  local stamp=$tools/bin/$1 start=$SECONDS program wanted missing=
+  shift
+  wanted="vitess $version, $(go env GOVERSION GOOS GOARCH | xargs): $*"
+  for program in "$@"; do [[ -x $tools/bin/$program ]] || missing=yes; done
+  if [[ -z $missing && -r $stamp && $(<"$stamp") == "$wanted" ]]; then return; fi
+  echo "==> building $* of Vitess $version into .tools/bin (several minutes the first time)"
+  mkdir -p "$tools/bin"
+  rm -f "$stamp"
+  go build "${flags[@]}" -o "$tools/bin/" "${@/#/vitess.io/vitess/go/cmd/}"
+  echo "$wanted" >"$stamp"
+  echo "==> built $* in $((SECONDS - start)) s"
 }
 
-if ! built; then
-  echo "==> building Vitess $version into .tools/bin (several minutes the first time)"
-  start=$SECONDS
-  mkdir -p "$tools/bin" "$tools/config"
-  rm -f "$stamp"
-  go build -o "$tools/bin/" "${programs[@]/#/vitess.io/vitess/go/cmd/}"
-  install -m 644 "$(go list -m -f '{{.Dir}}' vitess.io/vitess)/config/init_db.sql" "$tools/config/init_db.sql"
-  echo "$wanted" >"$stamp"
-  echo "==> built ${programs[*]} in $((SECONDS - start)) s"
+flags=(-mod=readonly)
+build .built vttestserver vtcombo mysqlctl vtctldclient
+statements=$(go list -m -f '{{.Dir}}' vitess.io/vitess)/config/init_db.sql
+if ! cmp -s "$statements" "$tools/config/init_db.sql"; then
+  mkdir -p "$tools/config"
+  install -m 644 "$statements" "$tools/config/init_db.sql"
 fi
 
 start=$SECONDS
 before=$(readlink "$tools/mysql/root" || true)
 scripts/install-mysqld.sh "$tools/mysql"
 if [[ -z $before ]]; then echo "==> MySQL server ready in $((SECONDS - start)) s"; fi
+
+if [[ ${1:-} == cluster ]]; then
+  # Their drivers for backups and logins need modules that nothing else here does, and whose checksums go.sum therefore lacks.
+  mkdir -p "$tools/build"
+  cp go.mod go.sum "$tools/build/"
+  flags=("-modfile=$tools/build/go.mod" -mod=mod)
+  build .built-cluster vttablet vtgate vtctld vtorc
+  scripts/install-etcd.sh "$tools/etcd"
+fi

@@ -22,6 +22,12 @@ const (
 // Roles lists every role in a fixed order.
 func Roles() []Role { return []Role{Main, Global, Visibility} }
 
+// RolesIn returns the roles of a keyspace among those that keyspaces names, in a fixed order: several where a set-up has
+// fewer keyspaces than roles.
+func RolesIn(keyspaces map[Role]string, name string) []Role {
+	return slices.DeleteFunc(Roles(), func(role Role) bool { return keyspaces[role] != name })
+}
+
 // Profile selects the sharding column of the visibility keyspace. It has no meaning for the other keyspaces.
 type Profile string
 

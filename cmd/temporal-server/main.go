@@ -7,6 +7,7 @@
 //   - DB=vitess selects the plugin where upstream's embedded template knows cassandra, mysql8, postgres12,
 //     postgres12_pgx and sqlite: see config/vitess.yaml.
 //   - render-config also renders --config-file and DB=vitess.
+//   - health asks the services of this host for their health, for images without a shell.
 //   - start --bind-on-hostname does what the entrypoint script of upstream's image does.
 //   - A failing command exits non-zero. Upstream's validate-dynamic-config exits 0 whatever it finds.
 package main
@@ -82,6 +83,7 @@ func newApp() *cli.App {
 		validateDynamicConfigCommand(),
 		renderConfigCommand(),
 		startCommand(),
+		healthCommand(),
 	}
 	return app
 }

@@ -37,10 +37,7 @@ func startCommand() *cli.Command {
 				Usage:   "service(s) to start",
 				EnvVars: []string{"TEMPORAL_SERVICES"},
 			},
-			&cli.BoolFlag{
-				Name:  "bind-on-hostname",
-				Usage: "unless BIND_ON_IP is set, bind on the IP address of this host's name (for containers)",
-			},
+			bindOnHostnameFlag(),
 		},
 		Before: checkStartArguments,
 		Action: start,
@@ -70,17 +67,9 @@ func start(c *cli.Context) error {
 		services = strings.Split(c.String("services"), ",")
 	}
 
-	if c.Bool("bind-on-hostname") {
-		if err := bindOnHostname(net.LookupHost); err != nil {
-			return cli.Exit(fmt.Sprintf("Unable to find an address to bind on: %v.", err), 1)
-		}
-	}
-
-	cfg, err := loadConfig(c, path.Join(c.String("root"), c.String("config")), func() (*config.Config, error) {
-		return config.Load(config.WithEmbedded())
-	})
+	cfg, err := loadServerConfig(c)
 	if err != nil {
-		return cli.Exit(fmt.Sprintf("Unable to load configuration: %v.", err), 1)
+		return err
 	}
 
 	logger := log.NewZapLogger(log.BuildZapLogger(cfg.Log))
@@ -140,4 +129,28 @@ func start(c *cli.Context) error {
 		return cli.Exit(fmt.Sprintf("Unable to start server. Error: %v", err), 1)
 	}
 	return cli.Exit("All services are stopped.", 0)
+}
+
+// bindOnHostnameFlag is for start, and for what asks a server that it started.
+func bindOnHostnameFlag() cli.Flag {
+	return &cli.BoolFlag{
+		Name:  "bind-on-hostname",
+		Usage: "unless BIND_ON_IP is set, bind on the IP address of this host's name (for containers)",
+	}
+}
+
+// loadServerConfig loads the configuration that start has with the same flags and environment.
+func loadServerConfig(c *cli.Context) (*config.Config, error) {
+	if c.Bool("bind-on-hostname") {
+		if err := bindOnHostname(net.LookupHost); err != nil {
+			return nil, cli.Exit(fmt.Sprintf("Unable to find an address to bind on: %v.", err), 1)
+		}
+	}
+	cfg, err := loadConfig(c, path.Join(c.String("root"), c.String("config")), func() (*config.Config, error) {
+		return config.Load(config.WithEmbedded())
+	})
+	if err != nil {
+		return nil, cli.Exit(fmt.Sprintf("Unable to load configuration: %v.", err), 1)
+	}
+	return cfg, nil
 }

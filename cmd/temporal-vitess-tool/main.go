@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,9 +13,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command.New().RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "temporal-vitess-tool:", err)
-		os.Exit(1)
-	}
+	code := command.Run(ctx, os.Args, os.Stderr)
+	stop()
+	os.Exit(code)
 }

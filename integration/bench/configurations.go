@@ -99,17 +99,17 @@ func (d *databases) checkRoutes(ctx context.Context) error {
 	return nil
 }
 
-// configs returns how to reach the main and the visibility store of a configuration.
+// configs implements servers.
 func (d *databases) configs(c configuration, connections int) (main, visibility config.SQL) {
 	switch {
 	case c.Name == plainMySQL:
 		main, visibility = *d.plain, *d.plain
 	case c.VitessShards == 0:
-		main = d.stock(unshardedKeyspace)
+		main = stock(d.VTGateAddr(), unshardedKeyspace)
 		visibility = main
 	case c.Stock:
-		main = d.stock(d.byShards[c.VitessShards].MainConfig().DatabaseName)
-		visibility = d.stock(d.byShards[c.VitessShards].VisibilityConfig(vschema.ProfileNamespace).DatabaseName)
+		main = stock(d.VTGateAddr(), d.byShards[c.VitessShards].MainConfig().DatabaseName)
+		visibility = stock(d.VTGateAddr(), d.byShards[c.VitessShards].VisibilityConfig(vschema.ProfileNamespace).DatabaseName)
 	default:
 		main = *d.byShards[c.VitessShards].MainConfig()
 		visibility = *d.byShards[c.VitessShards].VisibilityConfig(vschema.ProfileNamespace)
@@ -124,12 +124,12 @@ func (d *databases) configs(c configuration, connections int) (main, visibility 
 	return main, visibility
 }
 
-// stock configures upstream's plugin on a keyspace.
-func (d *databases) stock(keyspace string) config.SQL {
+// stock configures upstream's plugin on a keyspace, through a vtgate.
+func stock(vtgate, keyspace string) config.SQL {
 	return config.SQL{
 		PluginName:      mysql.PluginName,
 		DatabaseName:    keyspace,
-		ConnectAddr:     d.VTGateAddr(),
+		ConnectAddr:     vtgate,
 		ConnectProtocol: "tcp",
 		User:            "temporal",
 	}

@@ -5,8 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -14,13 +14,16 @@ import (
 	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
 )
 
-// What happens to operations on one Vitess shard while the other is read-only, as after the demotion of its primary.
+// What happens to operations on one Vitess shard while the other fails, with more callers than connections, which have
+// the patience of Temporal's.
 const (
-	isolationOperation = "add 3 history tasks"
-	isolationCallers   = 8
-	isolationCalls     = 100 // of each caller on the healthy Vitess shard
-	// isolationPatience is how long a caller waits for the failing Vitess shard.
-	isolationPatience = 50 * time.Millisecond
+	isolationOperation   = "add 3 history tasks"
+	isolationCallers     = 64
+	isolationConnections = 20
+	isolationPatience    = 10 * time.Second
+	// isolationTime is how long is measured, without and with a fault: in the latter, the callers of the failing Vitess
+	// shard give up once.
+	isolationTime = isolationPatience + 5*time.Second
 )
 
 var isolationConfigurations = []configuration{
@@ -29,77 +32,121 @@ var isolationConfigurations = []configuration{
 	{Title: "the plugin on 2 Vitess shards, pipelining off", VitessShards: 2, Attributes: map[string]string{"vitess_pipelining": "off"}},
 }
 
-// isolationResult counts the calls on the healthy Vitess shard.
+// isolationFaults are statements for the mysqld of the lower Vitess shard, on one connection; %s stands for its database.
+var isolationFaults = []struct {
+	name           string
+	begin, restore string
+}{
+	{"its primary is read-only", failTasks(1836, "Running in read-only mode"), "DROP TRIGGER `%s`.fault"},
+	{"it has no primary", failTasks(1105, "no healthy tablet available"), "DROP TRIGGER `%s`.fault"},
+	{"its primary does not answer", "LOCK TABLES `%s`.shards WRITE", "UNLOCK TABLES"},
+}
+
+// failTasks returns a statement that lets each operation fail with an error.
+func failTasks(number int, text string) string {
+	return fmt.Sprintf("CREATE TRIGGER `%%[1]s`.fault BEFORE INSERT ON `%%[1]s`.transfer_tasks FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = %d, MESSAGE_TEXT = '%s'", number, text)
+}
+
+// isolationResult is about the calls on the healthy Vitess shard. Times are in milliseconds.
 type isolationResult struct {
-	Title  string `json:"title"`
-	Calls  int    `json:"calls"`
-	Failed int    `json:"failed"`
+	Title string `json:"title"`
+	Fault string `json:"fault"` // "" for none
+	Calls int    `json:"calls"`
+	// Failed calls, and the 99th percentile of all.
+	Failed int     `json:"failed"`
+	P99    float64 `json:"p99"`
 }
 
 // isolation measures the configurations in turn.
 func (b *bench) isolation(ctx context.Context, operation operation) error {
+	length := isolationTime
+	if b.settings.Rounds == quick.Rounds {
+		length = 3 * time.Second
+	}
 	for i, c := range isolationConfigurations {
-		fmt.Fprintf(b.progress, "a read-only Vitess shard, %s\n", c.Title)
-		s, err := openSubject(ctx, b.databases, c, int32((len(configurations)+1+i)*historyShardsPerSubject), isolationCallers)
+		s, err := openSubject(ctx, b.databases, c, int32((len(configurations)+1+i)*historyShardsPerSubject), isolationCallers, isolationConnections)
 		if err != nil {
 			return err
 		}
-		result, err := s.isolation(ctx, b.databases, operation)
-		if err = errors.Join(err, s.close()); err != nil {
-			return failure(operation, s, err)
+		s.setDelay(0)
+		prepares := make([]prepare, len(s.callers))
+		for i, caller := range s.callers {
+			if prepares[i], err = operation.setUp(ctx, caller); err == nil {
+				err = one(ctx, prepares[i])
+			}
+			if err != nil {
+				return errors.Join(failure(operation, s, err), s.close())
+			}
 		}
-		b.results.Isolation = append(b.results.Isolation, result)
+		measure := func(fault string) {
+			fmt.Fprintf(b.progress, "one of two Vitess shards: %s, %s\n", orNone(fault), c.Title)
+			result := s.isolation(ctx, prepares, length)
+			result.Fault = fault
+			b.results.Isolation = append(b.results.Isolation, result)
+		}
+		measure("")
+		for _, fault := range isolationFaults {
+			repair, err := b.databases.breakLower(ctx, s.VitessShards, fault.begin, fault.restore)
+			if err != nil {
+				return errors.Join(err, s.close())
+			}
+			measure(fault.name)
+			if err := repair(); err != nil {
+				return errors.Join(err, s.close())
+			}
+		}
+		if err := errors.Join(s.close(), ctx.Err()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (s *subject) isolation(ctx context.Context, d *databases, operation operation) (_ isolationResult, err error) {
-	result := isolationResult{Title: s.Title}
-	s.setDelay(0)
-	prepares := make([]prepare, len(s.callers))
-	for i, caller := range s.callers {
-		if prepares[i], err = operation.setUp(ctx, caller); err != nil {
-			return result, err
-		}
+func orNone(fault string) string {
+	if fault == "" {
+		return "no fault"
 	}
-	repair, err := d.makeReadOnly(ctx, fmt.Sprintf("vt_%s_%d_-80", testbed.Main, s.VitessShards))
-	if err != nil {
-		return result, err
-	}
-	defer func() { err = errors.Join(err, repair()) }()
+	return fault
+}
 
-	unhealthy, stop := context.WithCancel(ctx)
-	var failing, healthy sync.WaitGroup
-	var failed atomic.Int64
+// isolation lets all callers call for some time.
+func (s *subject) isolation(ctx context.Context, prepares []prepare, length time.Duration) isolationResult {
+	ctx, stop := context.WithTimeout(ctx, length)
+	defer stop()
+	var all sync.WaitGroup
+	var mutex sync.Mutex
+	result := isolationResult{Title: s.Title}
+	var samples []time.Duration
 	for i, caller := range s.callers {
-		if caller.historyShard%2 == 0 { // reverse_bits puts even ones into the lower half
-			failing.Go(func() {
-				for unhealthy.Err() == nil {
-					limited, cancel := context.WithTimeout(unhealthy, isolationPatience)
-					_ = one(limited, prepares[i])
-					cancel()
+		all.Go(func() {
+			for ctx.Err() == nil {
+				limited, cancel := context.WithTimeout(ctx, isolationPatience)
+				begin := time.Now()
+				err := one(limited, prepares[i])
+				cancel()
+				if caller.historyShard%2 == 0 || ctx.Err() != nil { // reverse_bits puts even ones into the lower half
+					continue
 				}
-			})
-			continue
-		}
-		result.Calls += isolationCalls
-		healthy.Go(func() {
-			for range isolationCalls {
-				if one(ctx, prepares[i]) != nil {
-					failed.Add(1)
+				mutex.Lock()
+				samples = append(samples, time.Since(begin))
+				if err != nil {
+					result.Failed++
 				}
+				mutex.Unlock()
 			}
 		})
 	}
-	healthy.Wait()
-	stop()
-	failing.Wait()
-	result.Failed = int(failed.Load())
-	return result, ctx.Err()
+	all.Wait()
+	result.Calls = len(samples)
+	if len(samples) > 0 {
+		slices.Sort(samples)
+		result.P99 = milliseconds(percentile(samples, 99))
+	}
+	return result
 }
 
-// makeReadOnly lets a Vitess shard refuse the operation with the error of a demoted primary, until repair is called.
-func (d *databases) makeReadOnly(ctx context.Context, database string) (repair func() error, err error) {
+// breakLower executes a statement on the mysqld for the lower Vitess shard, and another when repair is called.
+func (d *databases) breakLower(ctx context.Context, vitessShards int, begin, restore string) (repair func() error, err error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User = d.MySQL()
 	connector, err := mysql.NewConnector(cfg)
@@ -107,13 +154,16 @@ func (d *databases) makeReadOnly(ctx context.Context, database string) (repair f
 		return nil, err
 	}
 	mysqld := sql.OpenDB(connector)
-	_, err = mysqld.ExecContext(ctx, fmt.Sprintf("CREATE TRIGGER `%s`.read_only BEFORE INSERT ON `%[1]s`.transfer_tasks FOR EACH ROW "+
-		"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1836, MESSAGE_TEXT = 'Running in read-only mode'", database))
-	if err != nil {
+	mysqld.SetMaxOpenConns(1) // which holds the lock
+	database := fmt.Sprintf("vt_%s_%d_-80", testbed.Main, vitessShards)
+	if _, err = mysqld.ExecContext(ctx, fmt.Sprintf(begin, database)); err != nil {
 		return nil, errors.Join(err, mysqld.Close())
 	}
+	if restore != "UNLOCK TABLES" {
+		restore = fmt.Sprintf(restore, database)
+	}
 	return func() error {
-		_, err := mysqld.Exec(fmt.Sprintf("DROP TRIGGER `%s`.read_only", database))
+		_, err := mysqld.Exec(restore)
 		return errors.Join(err, mysqld.Close())
 	}, nil
 }

@@ -6,6 +6,9 @@
 // distance is a proxy that delays (package wire); without one, callers talk to the server directly. Compare within a
 // run only.
 //
+// With -placement it measures instead, on a Vitess of many processes, what it means where vtgate stands between Temporal and
+// the vttablets: `make bench-placement`.
+//
 // BENCH_QUICK=1 takes fewer samples, to try it out.
 package main
 
@@ -33,7 +36,8 @@ func main() {
 }
 
 func run() (err error) {
-	folder := flag.String("out", ".tools/bench", "folder for the report (README.md), results.json and chart.svg")
+	folder := flag.String("out", ".tools/bench", "folder for the report: README.md, results.json and chart.svg, or placement.md and placement.json")
+	placement := flag.Bool("placement", false, "measure where vtgate stands, on a Vitess of many processes, and nothing else")
 	pattern := flag.String("operations", "", "measure operations that match this regular expression only")
 	cpuProfile := flag.String("cpuprofile", "", "file for a CPU profile of this process while there are many callers")
 	memProfile := flag.String("memprofile", "", "file for a profile of all allocations of this process")
@@ -52,6 +56,12 @@ func run() (err error) {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *placement {
+		if *cpuProfile != "" || *memProfile != "" {
+			return errors.New("-cpuprofile and -memprofile are for what is measured without -placement")
+		}
+		return measurePlacements(ctx, operations, withServer, *folder)
+	}
 	b, err := newBench(ctx, operations)
 	if err != nil {
 		return err

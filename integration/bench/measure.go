@@ -42,6 +42,13 @@ var (
 	}
 )
 
+func chosenSettings() settings {
+	if os.Getenv("BENCH_QUICK") == "1" {
+		return quick
+	}
+	return thorough
+}
+
 // bench measures all subjects in turn, in short pieces, so that what else the machine does hits all alike.
 type bench struct {
 	settings
@@ -57,10 +64,7 @@ type bench struct {
 const historyShardsPerSubject = 1000
 
 func newBench(ctx context.Context, operations []operation) (_ *bench, err error) {
-	b := &bench{settings: thorough, progress: os.Stderr}
-	if os.Getenv("BENCH_QUICK") == "1" {
-		b.settings = quick
-	}
+	b := &bench{settings: chosenSettings(), progress: os.Stderr}
 	b.results = newResults(b.settings, operations)
 	fmt.Fprintln(b.progress, "start the databases")
 	if b.databases, err = startDatabases(ctx); err != nil {
@@ -68,7 +72,7 @@ func newBench(ctx context.Context, operations []operation) (_ *bench, err error)
 	}
 	b.processes = findProcesses(b.databases)
 	for i, c := range configurations {
-		s, err := openSubject(ctx, b.databases, c, int32((i+1)*historyShardsPerSubject), b.Callers)
+		s, err := openSubject(ctx, b.databases, c, int32((i+1)*historyShardsPerSubject), b.Callers, b.Callers)
 		if err != nil {
 			return nil, errors.Join(err, b.close())
 		}
@@ -95,7 +99,7 @@ func (b *bench) oneCaller(ctx context.Context, operations []operation) error {
 			s.setDelay(0)
 			var counts wire.Counts
 			if prepares[i], err = operation.setUp(ctx, s.callers[0]); err == nil {
-				counts, err = s.count(ctx, prepares[i])
+				counts, err = s.count(ctx, prepares[i], func(call func() error) error { return call() })
 			}
 			switch {
 			case err == nil:

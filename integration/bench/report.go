@@ -18,18 +18,20 @@ const (
 
 // write writes the report into a folder, which it makes if need be.
 func (r *results) write(folder string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
+	return writeReport(folder, jsonFile, r, map[string]string{markdownFile: r.markdown(), chartFile: r.chart()})
+}
+
+// writeReport writes files, and results as JSON, into a folder, which it makes if need be.
+func writeReport(folder, jsonFile string, results any, files map[string]string) error {
+	data, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	for name, content := range map[string]string{
-		markdownFile: r.markdown(),
-		jsonFile:     string(data) + "\n",
-		chartFile:    r.chart(),
-	} {
+	files[jsonFile] = string(data) + "\n"
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o644); err != nil {
 			return err
 		}
@@ -42,7 +44,7 @@ func (r *results) markdown() string {
 	var out strings.Builder
 	printf := func(format string, args ...any) { fmt.Fprintf(&out, format, args...) }
 
-	printf("# Benchmark\n\nWritten by `make bench`, in one run, on one machine: %s. The figures are in [%s](%[2]s).\n\n", r.Machine, jsonFile)
+	printf("# Benchmark\n\nWritten by `make bench`, in one run, on one machine: %s. The figures are in [%s](%[2]s). Where vtgate stands between Temporal and the vttablets, and what commits cost that wait for a replica, is measured [apart](%s).\n\n", r.Machine, jsonFile, placementMarkdownFile)
 	printf("| | configuration |\n|---|---|\n")
 	for _, c := range r.Configurations {
 		printf("| %s | %s |\n", c.Name, c.Title)
@@ -93,11 +95,19 @@ func (r *results) markdown() string {
 		}
 	}
 	if len(r.Isolation) > 0 {
-		printf("\n## While another Vitess shard is read-only\n\nOperations (%s) of %d callers on history shards of one Vitess shard, while as many on the other meet the error of a demoted primary, through the same connection pool.\n\n",
-			isolationOperation, isolationCallers/2)
-		printf("| | operations | failed |\n|---|---|---|\n")
+		printf("\n## While another Vitess shard fails\n\nOperations (%s) of %d callers on history shards of one Vitess shard, while as many are on another that fails: all through one pool of %d connections, and with a patience of %s. "+
+			"The 99th percentile is in ms, and in brackets its ratio to that without a fault.\n\n",
+			isolationOperation, isolationCallers/2, isolationConnections, isolationPatience)
+		printf("| | the other Vitess shard | operations | failed | p99 |\n|---|---|---|---|---|\n")
+		calm := 0.0
 		for _, i := range r.Isolation {
-			printf("| %s | %d | %d |\n", i.Title, i.Calls, i.Failed)
+			ratio := ""
+			if i.Fault == "" {
+				calm = i.P99
+			} else {
+				ratio = fmt.Sprintf(" (%.2f)", i.P99/calm)
+			}
+			printf("| %s | %s | %d | %d | %s%s |\n", i.Title, orNone(i.Fault), i.Calls, i.Failed, number(i.P99), ratio)
 		}
 	}
 	if len(r.CPU) > 0 {

@@ -16,7 +16,7 @@ type results struct {
 	Timings        []timingResult  `json:"timings"`
 	CPU            []*cpuResult    `json:"cpu"`
 	Workflows      []timingResult  `json:"workflows"`
-	// Isolation is what a read-only Vitess shard does to calls on another.
+	// Isolation is what a Vitess shard that fails does to calls on another.
 	Isolation []isolationResult `json:"isolation"`
 }
 

@@ -6,8 +6,16 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/server/common/config"
+
 	"github.com/temporal-vitess/temporal-vitess/integration/bench/wire"
 )
+
+// servers hold the data of configurations.
+type servers interface {
+	// configs returns how to reach the main and the visibility store of a configuration, with so many connections for each.
+	configs(c configuration, connections int) (main, visibility config.SQL)
+}
 
 // subject is a configuration that is measured.
 type subject struct {
@@ -19,15 +27,16 @@ type subject struct {
 	callers []*caller
 }
 
-// openSubject opens the stores of a configuration, with callers on history shards from the given one on.
-func openSubject(ctx context.Context, d *databases, c configuration, firstHistoryShard int32, callers int) (_ *subject, err error) {
+// openSubject opens the stores of a configuration, with callers on history shards from the given one on, and that
+// many connections for each store.
+func openSubject(ctx context.Context, d servers, c configuration, firstHistoryShard int32, callers, connections int) (_ *subject, err error) {
 	s := &subject{configuration: c}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("configuration %s: %w", c.Name, err), s.close())
 		}
 	}()
-	main, visibility := d.configs(c, callers)
+	main, visibility := d.configs(c, connections)
 	if s.direct, err = openStores(main, visibility); err != nil {
 		return nil, err
 	}
@@ -76,18 +85,20 @@ func (s *subject) setDelay(delay time.Duration) {
 	}
 }
 
-// count returns what one call puts on the wire.
-func (s *subject) count(ctx context.Context, prepare prepare) (wire.Counts, error) {
+// count returns what one call puts on the wire. Around runs it.
+func (s *subject) count(ctx context.Context, prepare prepare, around func(call func() error) error) (wire.Counts, error) {
 	s.network.SetDelay(0)
 	for _, caller := range s.callers {
 		caller.measured = s.distant
 	}
-	if err := one(ctx, prepare); err != nil { // opens connections
-		return wire.Counts{}, err
+	for range 2 { // opens connections, and lets the plugin ask once what the server can do
+		if err := one(ctx, prepare); err != nil {
+			return wire.Counts{}, err
+		}
 	}
 	call, err := prepare(ctx)
 	if err != nil {
 		return wire.Counts{}, err
 	}
-	return s.network.Count(func() error { return call(ctx) })
+	return s.network.Count(func() error { return around(func() error { return call(ctx) }) })
 }

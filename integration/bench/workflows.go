@@ -45,15 +45,28 @@ func (b *bench) wholeWorkflows(ctx context.Context) error {
 			continue
 		}
 		fmt.Fprintf(b.progress, "%s, configuration %s\n", wholeWorkflow, s.Name)
-		if err := b.runServer(ctx, s); err != nil {
+		err := runServer(ctx, b.databases, s, func(c client.Client) error {
+			for _, delay := range b.Delays {
+				s.network.SetDelay(delay)
+				samples, elapsed, err := b.runWorkflows(ctx, c)
+				if err != nil {
+					return err
+				}
+				b.results.Workflows = append(b.results.Workflows, newTiming(wholeWorkflow, s, delay, b.WorkflowsAtOnce, samples, elapsed))
+			}
+			return nil
+		})
+		if err != nil {
 			return fmt.Errorf("%s in configuration %s: %w", wholeWorkflow, s.Name, err)
 		}
 	}
 	return nil
 }
 
-func (b *bench) runServer(ctx context.Context, s *subject) (err error) {
-	main, visibility := b.databases.configs(s.configuration, serverConnections)
+// runServer starts a Temporal server, with a worker, that reaches its stores over the network of a subject, and calls
+// measure.
+func runServer(ctx context.Context, d servers, s *subject, measure func(client.Client) error) (err error) {
+	main, visibility := d.configs(s.configuration, serverConnections)
 	main.ConnectAddr, visibility.ConnectAddr = s.network.Addr(), s.network.Addr()
 	s.network.SetDelay(0)
 	temporalServer, err := server.Start(ctx, server.Config{Main: &main, Visibility: &visibility, HistoryShards: serverHistoryShards})
@@ -76,19 +89,17 @@ func (b *bench) runServer(ctx context.Context, s *subject) (err error) {
 		return err
 	}
 	defer w.Stop()
-	for _, delay := range b.Delays { // ascending, as SetDelay asks for
-		s.network.SetDelay(delay)
-		if _, err := runWorkflows(ctx, c, b.WorkflowsAtOnce, b.WorkflowsAtOnce); err != nil { // fills caches
-			return err
-		}
-		begin := time.Now()
-		samples, err := runWorkflows(ctx, c, b.Workflows, b.WorkflowsAtOnce)
-		if err != nil {
-			return err
-		}
-		b.results.Workflows = append(b.results.Workflows, newTiming(wholeWorkflow, s, delay, b.WorkflowsAtOnce, samples, time.Since(begin)))
+	return measure(c)
+}
+
+// runWorkflows returns how long each workflow, and all of them, took, after some that fill caches.
+func (s settings) runWorkflows(ctx context.Context, c client.Client) (samples []time.Duration, elapsed time.Duration, err error) {
+	if _, err := runWorkflows(ctx, c, s.WorkflowsAtOnce, s.WorkflowsAtOnce); err != nil {
+		return nil, 0, err
 	}
-	return nil
+	begin := time.Now()
+	samples, err = runWorkflows(ctx, c, s.Workflows, s.WorkflowsAtOnce)
+	return samples, time.Since(begin), err
 }
 
 // runWorkflows returns how long each workflow took from its start until the client knew its result.

@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/temporal-vitess/temporal-vitess/integration/cluster/supervise"
 )
 
 // Config says what Start brings up.
@@ -71,7 +73,7 @@ func start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := makeFolder()
+	folder, err := supervise.MakeFolder()
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func validate(keyspaces []Keyspace) error {
 func (c *Cluster) bringUp(ctx context.Context, keyspaces []Keyspace) error {
 	select {
 	case c.ports = <-c.process.listening:
-	case <-c.process.ended:
+	case <-c.process.program.Ended():
 		return errors.New("vttestserver ended")
 	case <-ctx.Done():
 		return fmt.Errorf("vttestserver is not up yet: %w", ctx.Err())
@@ -156,7 +158,7 @@ func (c *Cluster) MySQL() (network, addr, user string) {
 // on the same server, to compare with. MySQL says how to reach it.
 func (c *Cluster) CreateDatabase(ctx context.Context, name string, ddl []string) error {
 	_, addr, user := c.MySQL()
-	server, err := open(user, addr, "")
+	server, err := Open(user, addr, "")
 	if err != nil {
 		return err
 	}
@@ -170,7 +172,8 @@ func (c *Cluster) CreateDatabase(ctx context.Context, name string, ddl []string)
 	return nil
 }
 
-func open(user, addr, database string) (*sql.DB, error) {
+// Open is for vtgate and for mysqld alike. It does not connect yet.
+func Open(user, addr, database string) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", addr, user, database
 	cfg.Logger = &mysql.NopLogger{} // connection errors while vtgate comes up are returned as well

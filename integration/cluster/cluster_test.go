@@ -234,7 +234,7 @@ func startForTest(t *testing.T, keyspaces []Keyspace) *Cluster {
 }
 
 func openForTest(t *testing.T, user, addr, database string) *sql.DB {
-	db, err := open(user, addr, database)
+	db, err := Open(user, addr, database)
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })
 	return db

@@ -26,7 +26,7 @@ type Vars struct {
 // Vars reads the counters of vtgate and of all vttablets.
 func (c *Cluster) Vars(ctx context.Context) (Vars, error) {
 	v := Vars{Executions: map[string]int64{}}
-	if err := c.debug(ctx, "/debug/vars", &v.Raw); err != nil {
+	if err := Debug(ctx, c.HTTPAddr(), "/debug/vars", &v.Raw); err != nil {
 		return Vars{}, err
 	}
 	var commits struct {
@@ -70,7 +70,7 @@ type QueryPlan struct {
 // QueryPlans reads vtgate's plan cache, in no particular order.
 func (c *Cluster) QueryPlans(ctx context.Context) ([]QueryPlan, error) {
 	var byHash map[string]QueryPlan
-	if err := c.debug(ctx, "/debug/query_plans", &byHash); err != nil {
+	if err := Debug(ctx, c.HTTPAddr(), "/debug/query_plans", &byHash); err != nil {
 		return nil, err
 	}
 	plans := make([]QueryPlan, 0, len(byHash))
@@ -80,14 +80,14 @@ func (c *Cluster) QueryPlans(ctx context.Context) ([]QueryPlan, error) {
 	return plans, nil
 }
 
-// trackedTables are the tables of a keyspace whose columns vtgate knows.
-func (c *Cluster) trackedTables(ctx context.Context, keyspace string) (map[string]bool, error) {
+// trackedTables are the tables of a keyspace whose columns the vtgate with that HTTP address knows.
+func trackedTables(ctx context.Context, httpAddr, keyspace string) (map[string]bool, error) {
 	var vschema struct {
 		Keyspaces map[string]struct {
 			Tables map[string]struct{ Columns []json.RawMessage }
 		}
 	}
-	if err := c.debug(ctx, "/debug/vschema", &vschema); err != nil {
+	if err := Debug(ctx, httpAddr, "/debug/vschema", &vschema); err != nil {
 		return nil, err
 	}
 	tracked := map[string]bool{}
@@ -99,8 +99,9 @@ func (c *Cluster) trackedTables(ctx context.Context, keyspace string) (map[strin
 	return tracked, nil
 }
 
-func (c *Cluster) debug(ctx context.Context, path string, target any) error {
-	url := "http://" + c.HTTPAddr() + path
+// Debug reads a page of JSON, such as /debug/vars, of the program of Vitess with that HTTP address.
+func Debug(ctx context.Context, httpAddr, path string, target any) error {
+	url := "http://" + httpAddr + path
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ func (c *Cluster) applySchema(ctx context.Context, keyspaces []Keyspace) error {
 	var mu sync.Mutex
 	var failures []error
 	for _, keyspace := range keyspaces {
-		for _, shard := range shardNames(keyspace.Shards) {
+		for _, shard := range ShardNames(keyspace.Shards) {
 			wg.Go(func() {
 				if err := c.execDDL(ctx, "vt_"+keyspace.Name+"_"+shard, keyspace.DDL); err != nil {
 					mu.Lock()
@@ -34,7 +34,7 @@ func (c *Cluster) applySchema(ctx context.Context, keyspaces []Keyspace) error {
 		return failures[0] // the other Vitess shards of the keyspace fail alike
 	}
 	for _, keyspace := range keyspaces {
-		for _, shard := range shardNames(keyspace.Shards) {
+		for _, shard := range ShardNames(keyspace.Shards) {
 			if err := c.reloadSchema(ctx, keyspace.Name+":"+shard); err != nil {
 				return fmt.Errorf("tell Vitess shard %s/%s of its schema: %w", keyspace.Name, shard, err)
 			}
@@ -51,11 +51,16 @@ func (c *Cluster) applySchema(ctx context.Context, keyspaces []Keyspace) error {
 // execDDL executes the statements in a database of mysqld.
 func (c *Cluster) execDDL(ctx context.Context, database string, statements []string) error {
 	_, addr, user := c.MySQL()
-	db, err := open(user, addr, database)
+	db, err := Open(user, addr, database)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	return ExecDDL(ctx, db, statements)
+}
+
+// ExecDDL executes the statements in the database that db is connected to.
+func ExecDDL(ctx context.Context, db *sql.DB, statements []string) error {
 	for i, statement := range statements {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("statement %d of %d: %w\n%s", i+1, len(statements), err, statement)
@@ -66,7 +71,7 @@ func (c *Cluster) execDDL(ctx context.Context, database string, statements []str
 
 // reloadSchema makes the vttablet of one Vitess shard read its schema, as it does after each DDL statement.
 func (c *Cluster) reloadSchema(ctx context.Context, shard string) error {
-	db, err := open("root", c.VTGateAddr(), shard)
+	db, err := Open("root", c.VTGateAddr(), shard)
 	if err != nil {
 		return err
 	}
@@ -81,29 +86,35 @@ func (c *Cluster) reloadSchema(ctx context.Context, shard string) error {
 // waitForColumns returns when vtgate has the columns of all tables, which takes it about a second. It drops its plans
 // then: a test that starts earlier would find its first statements planned differently, and missing in QueryPlans.
 func (c *Cluster) waitForColumns(ctx context.Context, keyspace Keyspace) error {
-	database := "vt_" + keyspace.Name + "_" + shardNames(keyspace.Shards)[0]
+	database := "vt_" + keyspace.Name + "_" + ShardNames(keyspace.Shards)[0]
 	_, addr, user := c.MySQL()
-	db, err := open(user, addr, database)
+	db, err := Open(user, addr, database)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	return c.wait(ctx, func(ctx context.Context) error {
+		return KnowsColumns(ctx, c.HTTPAddr(), keyspace.Name, db, database)
+	})
+}
+
+// KnowsColumns returns an error unless the vtgate with that HTTP address has the columns of all tables that the database,
+// which holds a Vitess shard of the keyspace, has.
+func KnowsColumns(ctx context.Context, httpAddr, keyspace string, db *sql.DB, database string) error {
 	tables, err := baseTables(ctx, db, database)
 	if err != nil {
 		return err
 	}
-	return c.wait(ctx, func(ctx context.Context) error {
-		tracked, err := c.trackedTables(ctx, keyspace.Name)
-		if err != nil {
-			return err
+	tracked, err := trackedTables(ctx, httpAddr, keyspace)
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if !tracked[table] {
+			return fmt.Errorf("vtgate does not know the columns of table %s", table)
 		}
-		for _, table := range tables {
-			if !tracked[table] {
-				return fmt.Errorf("vtgate does not know the columns of table %s", table)
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func baseTables(ctx context.Context, db *sql.DB, database string) ([]string, error) {
@@ -132,7 +143,7 @@ func (c *Cluster) wait(ctx context.Context, try func(context.Context) error) err
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
-		case <-c.process.ended:
+		case <-c.process.program.Ended():
 			return errors.Join(err, errors.New("vttestserver ended"))
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())
@@ -140,8 +151,8 @@ func (c *Cluster) wait(ctx context.Context, try func(context.Context) error) err
 	}
 }
 
-// shardNames are the names that vttestserver gives to the Vitess shards of a keyspace.
-func shardNames(count int) []string {
+// ShardNames are the names that vttestserver gives to the Vitess shards of a keyspace.
+func ShardNames(count int) []string {
 	if count == 1 {
 		return []string{"0"}
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/temporal-vitess/temporal-vitess/integration/cluster/supervise"
 )
 
 //go:embed mysqld.cnf
@@ -24,19 +26,6 @@ var vtcomboFlags = []string{
 	"--queryserver-config-schema-reload-time=24h",
 }
 
-// makeFolder makes the temporary folder that holds all files of a cluster.
-func makeFolder() (string, error) {
-	const (
-		maxSocketPath = 103 // on macOS; 107 on Linux
-		socketPath    = "/vt0123456789/vttest0123456789/vt_0000000001/mysql.sock"
-	)
-	parent := os.TempDir()
-	if len(parent)+len(socketPath) > maxSocketPath {
-		parent = "/tmp"
-	}
-	return os.MkdirTemp(parent, "vt")
-}
-
 // stage fills the folder with what vttestserver reads: below root what Vitess calls VTROOT, below schema the VSchemas.
 func stage(folder string, t tools, cfg Config) error {
 	vtroot := filepath.Join(folder, "root")
@@ -51,9 +40,9 @@ func stage(folder string, t tools, cfg Config) error {
 	if err := os.Symlink(t.initDB, filepath.Join(vtroot, "config", "init_db.sql")); err != nil {
 		return err
 	}
-	vtcombo := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"", quote(t.vtcombo))
+	vtcombo := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\"", supervise.Quote(t.vtcombo))
 	for _, flag := range slices.Concat(vtcomboFlags, cfg.VTComboFlags) {
-		vtcombo += " " + quote(flag)
+		vtcombo += " " + supervise.Quote(flag)
 	}
 	if err := os.WriteFile(filepath.Join(vtroot, "bin", "vtcombo"), []byte(vtcombo+"\n"), 0o755); err != nil {
 		return err
@@ -75,11 +64,6 @@ func stage(folder string, t tools, cfg Config) error {
 		}
 	}
 	return nil
-}
-
-// quote makes one word of a shell's command line.
-func quote(word string) string {
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 func environment(folder string, t tools) []string {

@@ -1,11 +1,11 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/temporal-vitess/temporal-vitess/integration/cluster/supervise"
 )
 
 // tools are the files that scripts/install-tools.sh makes.
@@ -19,7 +19,7 @@ type tools struct {
 
 // findTools looks in .tools beside the go.mod that governs dir.
 func findTools(dir string) (tools, error) {
-	checkout, err := moduleRoot(dir)
+	checkout, err := supervise.ModuleRoot(dir)
 	if err != nil {
 		return tools{}, err
 	}
@@ -37,19 +37,4 @@ func findTools(dir string) (tools, error) {
 		}
 	}
 	return t, nil
-}
-
-func moduleRoot(dir string) (string, error) {
-	for current := filepath.Clean(dir); ; current = filepath.Dir(current) {
-		_, err := os.Stat(filepath.Join(current, "go.mod"))
-		if err == nil {
-			return current, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		if current == filepath.Dir(current) {
-			return "", fmt.Errorf("no go.mod in %s or above it: the local Vitess is started from within a checkout, which holds its programs in .tools", dir)
-		}
-	}
 }

@@ -76,6 +76,9 @@ func run(ctx context.Context) (err error) {
 	if err := tool(ctx, vitess, os.Stdout, "setup-schema"); err != nil {
 		return err
 	}
+	if err := vitess.SetUpByTool(ctx); err != nil {
+		return err
+	}
 	fmt.Println()
 
 	began = step("The Temporal server with %d history shards, and a namespace", historyShards)

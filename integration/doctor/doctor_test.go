@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"context"
+	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,9 +17,9 @@ import (
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/doctor"
 	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
-	"github.com/temporal-vitess/temporal-vitess/plugin/taskqueue"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/taskqueue"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 func TestEverythingPassesOnAHealthySetUp(t *testing.T) {
@@ -35,13 +37,13 @@ func TestEverythingPassesOnAHealthySetUp(t *testing.T) {
 func TestWhatCannotBeSeenIsSaid(t *testing.T) {
 	b := healthy(t)
 	needs := map[string]string{
-		"vschema":             "--vtctld",
-		"transaction-timeout": "--vtctld",
-		"pools":               "--vtctld",
-		"buffering":           "--vtgate-http",
-		"durability":          "--vtctld",
-		"history-shards":      "--history-shards",
-		"balance":             "--history-shards",
+		"vschema":        "--vtctld",
+		"pools":          "--vtctld",
+		"buffering":      "--vtgate-http",
+		"durability":     "--vtctld",
+		"moves":          "--vtctld",
+		"history-shards": "--history-shards",
+		"balance":        "--history-shards",
 	}
 	cfg := b.config(through(b.connector(nil)))
 	cfg.VTGateHTTP, cfg.HistoryShards = "", 0
@@ -71,6 +73,37 @@ func TestReachability(t *testing.T) {
 		cfg := b.config(through(b.connector(func(c *config.SQL) { c.ConnectAddr, c.User = address, user })))
 		requireFinding(t, cfg, "reachability", doctor.Fail, "a MySQL server answers, not a vtgate")
 	})
+}
+
+// TestVTCtldIsNotNeeded loses vtctld only: what vtgate shows is looked at.
+func TestVTCtldIsNotNeeded(t *testing.T) {
+	b := healthy(t)
+	cfg := b.config(func(cfg *doctor.Config) { cfg.VTCtld = "127.0.0.1:1" })
+	requireFinding(t, cfg, "reachability", doctor.Fail, "vtctld at 127.0.0.1:1: …check --vtctld")
+	requireFinding(t, cfg, "columns", doctor.Pass, "")
+}
+
+// TestSettingsThatVTGateRefuses opens no session with the stores' connectAttributes.
+func TestSettingsThatVTGateRefuses(t *testing.T) {
+	b := healthy(t)
+	cfg := b.config(func(cfg *doctor.Config) {
+		cfg.VTGate = b.connector(func(c *config.SQL) { c.ConnectAttributes["no_such_variable"] = "1" })
+		cfg.BareVTGate = b.connector(nil)
+	})
+	requireFinding(t, cfg, "reachability", doctor.Fail, "opens no session with the connectAttributes: …no_such_variable")
+	requireFinding(t, cfg, "columns", doctor.Pass, "")
+}
+
+func TestVTGates(t *testing.T) {
+	b := healthy(t)
+	two := func(cfg *doctor.Config) { cfg.Replicas = 2 }
+	_, port, err := net.SplitHostPort(b.VTGateAddr())
+	require.NoError(t, err)
+	requireFinding(t, b.config(two), "vtgates", doctor.Warn, b.VTGateAddr()+" is one address, and 8 connections at once reached one vtgate")
+	requireFinding(t, b.config(), "vtgates", doctor.Pass, "enough for a trial (--replicas 0)")
+	requireFinding(t, b.config(two, func(cfg *doctor.Config) { cfg.ConnectAddr = "127.0.0.1:" + port + ", ::1:" + port }), "vtgates", doctor.Pass, "2 addresses")
+	requireFinding(t, b.config(two, func(cfg *doctor.Config) { cfg.ConnectAddr = b.VTGateAddr() + "," + b.VTGateAddr() }), "vtgates", doctor.Warn, "one address")
+	requireFinding(t, b.config(two, func(cfg *doctor.Config) { cfg.ConnectAddr = "vtgate" }), "vtgates", doctor.Fail, `"vtgate" has to be host:port`)
 }
 
 func TestTLS(t *testing.T) {
@@ -117,11 +150,11 @@ func TestKeyspaces(t *testing.T) {
 	requireFinding(t, b.config(through(hidden)), "replicas", doctor.Skip, "which tablets of temporal serve: ")
 	requireFinding(t, b.config(through(hidden)), "columns", doctor.Pass, "")
 
-	requireFinding(t, in(vschema.Main, "nowhere"), "columns", doctor.Skip, "keyspace nowhere cannot be looked at: see keyspaces")
+	requireFinding(t, in(vschema.Main, "nowhere"), "columns", doctor.Skip, "nowhere cannot be looked at: see keyspaces")
 	nowhere := b.config(func(cfg *doctor.Config) {
 		cfg.Keyspaces = map[vschema.Role]string{vschema.Main: "nowhere", vschema.Global: "nowhere_global", vschema.Visibility: "nowhere_visibility"}
 	})
-	requireFinding(t, nowhere, "pools", doctor.Skip, "keyspace nowhere cannot be looked at: see keyspaces")
+	requireFinding(t, nowhere, "pools", doctor.Skip, "nowhere cannot be looked at: see keyspaces")
 
 	refused := rewriting{b.connector(nil), "SHOW VSCHEMA KEYSPACES", "SELECT 'temporal', 1, 'unmanaged', 'no such vindex'"}
 	requireFinding(t, b.config(through(refused)), "keyspaces", doctor.Fail, "temporal: vtgate refuses its VSchema: no such vindex")
@@ -133,12 +166,37 @@ func TestAFailureOfWhatACheckBuildsOnIsReported(t *testing.T) {
 	b := healthy(t)
 	one := "SELECT 'cell', 'temporal', '80-', 'PRIMARY', 'SERVING', 'cell-0000000100', 'host', ''"
 	cfg := b.config(through(rewriting{b.connector(nil), "SHOW VITESS_TABLETS", one}))
-	requireFinding(t, cfg, "tables", doctor.Skip, "no primary serves: see keyspaces (temporal/-80, temporal_global/0, ")
+	requireFinding(t, cfg, "tables", doctor.Skip, "does not answer: see keyspaces (temporal/-80, temporal_global/0, ")
 	cfg.Checks = []string{"tables"}
 	statuses := map[string]doctor.Status{}
 	require.NoError(t, doctor.Run(t.Context(), cfg, func(f doctor.Finding) { statuses[f.Check] = f.Status }))
 	require.Equal(t, map[string]doctor.Status{"keyspaces": doctor.Fail, "tables": doctor.Skip}, statuses)
 }
+
+// TestEmptyKeyspaces has keyspaces that were only just created.
+func TestEmptyKeyspaces(t *testing.T) {
+	b := healthy(t)
+	cfg := b.config(inOne(bare), func(cfg *doctor.Config) { cfg.HistoryShards = 0 })
+	findings := map[string]doctor.Finding{}
+	require.NoError(t, doctor.Run(t.Context(), cfg, func(f doctor.Finding) { findings[f.Check] = f }))
+	for _, check := range []string{"tables", "schema-version"} {
+		require.Equal(t, doctor.Fail, findings[check].Status, check)
+		require.Contains(t, findings[check].Fix, "setup-schema")
+		require.NotContains(t, findings[check].Fix, "update-schema")
+	}
+	require.Equal(t, []doctor.Observation{{Status: doctor.Fail, Text: "has none of Temporal's tables", Where: []string{"bare/0"}}}, findings["tables"].Found)
+	for _, check := range []string{"columns", "keys", "unique-keys", "collation"} {
+		require.Equal(t, []doctor.Observation{{Status: doctor.Skip, Text: "has none of Temporal's tables: see tables", Where: []string{"bare/0"}}}, findings[check].Found, check)
+	}
+	require.Equal(t, "no Temporal server has run here yet: give --history-shards", findings["history-shards"].Found[0].Text)
+	require.Equal(t, doctor.Skip, findings["task-rows"].Status)
+}
+
+// likeUpstream gives buffered_events the keys of upstream's schema.
+const (
+	upstreamKey  = "(shard_id, namespace_id, workflow_id, run_id, id)"
+	likeUpstream = "DROP PRIMARY KEY, DROP INDEX id, ADD PRIMARY KEY " + upstreamKey + ", ADD UNIQUE id (id)"
+)
 
 // TestTables covers all that is in mysqld: a fault below Vitess, on one Vitess shard unless it says otherwise.
 func TestTables(t *testing.T) {
@@ -201,9 +259,19 @@ func TestTables(t *testing.T) {
 			doctor.Fail, "name (name) of namespaces is not unique",
 		},
 		{
+			"keys",
+			"ALTER TABLE " + main + "buffered_events DROP INDEX id", "ALTER TABLE " + main + "buffered_events ADD INDEX id " + upstreamKey,
+			doctor.Fail, "buffered_events has no index id (shard_id, namespace_id, workflow_id, run_id, id) (temporal/80-)",
+		},
+		{
+			"keys",
+			"ALTER TABLE " + main + "buffered_events " + likeUpstream, "ALTER TABLE " + main + "buffered_events DROP PRIMARY KEY, DROP INDEX id, ADD PRIMARY KEY (id, shard_id), ADD INDEX id " + upstreamKey,
+			doctor.Warn, "buffered_events has upstream's primary key…update-schema replaces it (temporal/80-)",
+		},
+		{
 			"unique-keys",
-			"ALTER TABLE " + main + "buffered_events DROP INDEX id, ADD UNIQUE id (id)", "ALTER TABLE " + main + "buffered_events ADD INDEX plain_id (id), DROP INDEX id",
-			doctor.Fail, "unique key id of buffered_events is on (id), without the sharding column shard_id",
+			"ALTER TABLE " + main + "buffered_events ADD UNIQUE other (id)", "ALTER TABLE " + main + "buffered_events DROP INDEX other",
+			doctor.Fail, "unique key other of buffered_events is on (id), without the sharding column shard_id",
 		},
 		{
 			"unique-keys",
@@ -316,14 +384,79 @@ func TestSession(t *testing.T) {
 	refusing := rewriting{b.connector(nil), "SET transaction_mode='single'", "SET no_such_mode='single'"}
 	requireFinding(t, b.config(through(refusing)), "transaction-mode", doctor.Fail, "refuses")
 
-	requireFinding(t, b.config(through(b.stock(t))), "isolation", doctor.Fail, "REPEATABLE-READ")
 	requireFinding(t, b.config(through(b.stock(t))), "found-rows", doctor.Fail, "only the rows that it changes")
 	requireFinding(t, b.config(through(b.stock(t))), "multi-statements", doctor.Warn, "refused")
 
 	summer := b.connector(func(c *config.SQL) { c.ConnectAttributes["time_zone"] = "'+02:00'" })
 	requireFinding(t, b.config(through(summer)), "time-zone", doctor.Warn, "+02:00 (temporal/-80, temporal/80-, temporal_global/0")
 
-	requireFinding(t, meagre(t).config(), "isolation", doctor.Fail, "REPEATABLE-READ")
+	for _, test := range []struct {
+		bed    *bed
+		status doctor.Status
+		says   string
+	}{
+		{b, doctor.Warn, "REPEATABLE-READ is mysqld's own"},
+		{meagre(t), doctor.Fail, "though the session asks for READ-COMMITTED"},
+	} {
+		test.bed.setForAll(t, "transaction_isolation", "REPEATABLE-READ")
+		requireFinding(t, test.bed.config(), "isolation", test.status, test.says)
+		test.bed.setForAll(t, "transaction_isolation", "READ-COMMITTED")
+	}
+}
+
+func TestSQLMode(t *testing.T) {
+	b := healthy(t)
+	const good, everywhere = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION", " (temporal/-80, temporal/80-, temporal_global/0, temporal_visibility/-80, temporal_visibility/80-)"
+	var before string
+	require.NoError(t, b.mysqld.QueryRowContext(t.Context(), "SELECT @@global.sql_mode").Scan(&before))
+	t.Cleanup(func() { b.setForAll(t, "sql_mode", before) })
+	for _, test := range []struct {
+		mode   string
+		status doctor.Status
+		says   string
+	}{
+		{good, doctor.Pass, good},
+		{"STRICT_ALL_TABLES", doctor.Pass, "STRICT_ALL_TABLES"},
+		{"NO_ENGINE_SUBSTITUTION", doctor.Fail, "without STRICT_TRANS_TABLES or STRICT_ALL_TABLES: …cut off" + everywhere},
+		{"", doctor.Fail, "without STRICT_TRANS_TABLES or STRICT_ALL_TABLES"},
+		{good + ",NO_BACKSLASH_ESCAPES", doctor.Fail, "NO_BACKSLASH_ESCAPES: …" + everywhere},
+		{good + ",PAD_CHAR_TO_FULL_LENGTH", doctor.Fail, "PAD_CHAR_TO_FULL_LENGTH: … (temporal_visibility/-80, temporal_visibility/80-)"},
+		{good + ",HIGH_NOT_PRECEDENCE", doctor.Fail, "HIGH_NOT_PRECEDENCE: … (temporal_visibility/-80, temporal_visibility/80-)"},
+		{good + ",ANSI_QUOTES", doctor.Warn, "ANSI_QUOTES: …" + everywhere},
+		{good + ",PIPES_AS_CONCAT,REAL_AS_FLOAT,IGNORE_SPACE", doctor.Pass, "PIPES_AS_CONCAT"},
+	} {
+		t.Run(test.mode, func(t *testing.T) {
+			b.setForAll(t, "sql_mode", test.mode)
+			requireFinding(t, b.config(), "sql-mode", test.status, test.says)
+		})
+	}
+
+	// That they do harm, through vtgate.
+	namespace := func(t *testing.T, name string) (stored string, err error) {
+		t.Helper()
+		defer b.exec(t, "DELETE FROM vt_temporal_global_0.namespaces")
+		_, err = b.vtgate.ExecContext(t.Context(), "INSERT INTO temporal_global.namespaces (partition_id, id, name, notification_version, data, data_encoding, is_global) VALUES (1, ?, ?, 1, '', '', 0)", []byte("0123456789abcdef"), name)
+		if err != nil {
+			return "", err
+		}
+		err = b.vtgate.QueryRowContext(t.Context(), "SELECT name FROM temporal_global.namespaces").Scan(&stored)
+		return stored, err
+	}
+	const backslash = `a\b`
+	for mode, same := range map[string]bool{good: true, good + ",ANSI_QUOTES": true, good + ",NO_BACKSLASH_ESCAPES": false} {
+		b.setForAll(t, "sql_mode", mode)
+		stored, err := namespace(t, backslash)
+		require.NoError(t, err)
+		require.Equal(t, same, stored == backslash, "%s: %s", mode, stored)
+	}
+	long := strings.Repeat("a", 256)
+	b.setForAll(t, "sql_mode", good)
+	_, err := namespace(t, long)
+	require.ErrorContains(t, err, "Data too long")
+	b.setForAll(t, "sql_mode", "NO_ENGINE_SUBSTITUTION")
+	stored, err := namespace(t, long)
+	require.NoError(t, err)
+	require.Equal(t, long[:255], stored)
 }
 
 func TestLimits(t *testing.T) {
@@ -332,9 +465,9 @@ func TestLimits(t *testing.T) {
 	requireFinding(t, small.config(func(cfg *doctor.Config) { cfg.MaxRows = 5000 }), "row-limit", doctor.Pass, "5000")
 	requireFinding(t, b.config(func(cfg *doctor.Config) { cfg.MaxRows = 10001 }), "row-limit", doctor.Fail, "10000 rows")
 
-	requireFinding(t, small.config(), "transaction-timeout", doctor.Warn, "after 30s")
-	asking := small.connector(func(c *config.SQL) { c.ConnectAttributes["transaction_timeout"] = "5000" })
-	requireFinding(t, small.config(through(asking)), "transaction-timeout", doctor.Pass, "ask for 5s")
+	requireFinding(t, small.config(), "transaction-timeout", doctor.Pass, "ask for 10s")
+	asking := small.connector(func(c *config.SQL) { c.ConnectAttributes["transaction_timeout"] = "60000" })
+	requireFinding(t, small.config(through(asking)), "transaction-timeout", doctor.Warn, "after 30s")
 
 	requireFinding(t, small.config(), "pools", doctor.Fail, "takes 6 transactions at once (--queryserver-config-transaction-cap)")
 	requireFinding(t, small.config(func(cfg *doctor.Config) { cfg.MaxConns, cfg.VisibilityMaxConns, cfg.Services = 6, 6, 1 }),
@@ -343,6 +476,8 @@ func TestLimits(t *testing.T) {
 		"pools", doctor.Pass, "make 5 for each Vitess shard")
 
 	requireFinding(t, small.config(), "buffering", doctor.Warn, "no --enable-buffer")
+	many := func(cfg *doctor.Config) { cfg.MaxConns = 1000 }
+	requireFinding(t, b.config(many), "buffering", doctor.Warn, "--buffer-size is 1000, fewer than Temporal's 4040 connections")
 	requireFinding(t, small.config(), "packet-size", doctor.Fail, "does not reach")
 }
 
@@ -350,13 +485,9 @@ func TestMySQLPacketSize(t *testing.T) {
 	b := healthy(t)
 	var before int64
 	require.NoError(t, b.mysqld.QueryRowContext(t.Context(), "SELECT @@global.max_allowed_packet").Scan(&before))
-	t.Cleanup(func() {
-		_, err := b.mysqld.Exec("SET GLOBAL max_allowed_packet = ?", before)
-		require.NoError(t, err)
-	})
-	b.exec(t, "SET GLOBAL max_allowed_packet = 1048576")
-	fresh := b.connector(func(c *config.SQL) { c.ConnectAttributes["time_zone"] = "'+00:00'" }) // settings of its own, so connections of its own
-	requireFinding(t, b.config(through(fresh)), "packet-size", doctor.Fail, "max_allowed_packet is 1048576 bytes")
+	t.Cleanup(func() { b.setForAll(t, "max_allowed_packet", before) })
+	b.setForAll(t, "max_allowed_packet", 1<<20)
+	requireFinding(t, b.config(), "packet-size", doctor.Fail, "max_allowed_packet is 1048576 bytes")
 }
 
 func TestReplicasAndDurability(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,9 +33,9 @@ import (
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/doctor"
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
 	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/plugin"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 const (
@@ -43,8 +45,12 @@ const (
 	waitTimeout = 30 * time.Second
 )
 
-// bare is a keyspace as it is when it has just been created.
-const bare = "bare"
+const (
+	// bare is a keyspace as it is when it has just been created.
+	bare = "bare"
+	// one is an unsharded keyspace with all tables.
+	one = "one"
+)
 
 // bed is a Vitess with Temporal's keyspaces.
 type bed struct {
@@ -66,7 +72,7 @@ var (
 	// healthyBed has all as it should be, on 2 Vitess shards.
 	healthyBed = sync.OnceValues(func() (*bed, error) {
 		return start(2, 0,
-			"--enable-buffer",
+			"--enable-buffer", "--buffer-window=8s", "--buffer-max-failover-duration=10s",
 			"--queryserver-config-transaction-timeout=5s",
 			"--mysql-server-ssl-cert="+filepath.Join(certificateFolder, "cert.pem"),
 			"--mysql-server-ssl-key="+filepath.Join(certificateFolder, "key.pem"))
@@ -87,10 +93,14 @@ func start(vitessShards, replicas int, flags ...string) (*bed, error) {
 	if err != nil {
 		return nil, err
 	}
+	all, err := oneForAll()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	vitess, err := cluster.Start(ctx, cluster.Config{
-		Keyspaces:    append(keyspaces, cluster.Keyspace{Name: bare, Shards: 1}),
+		Keyspaces:    append(keyspaces, all, cluster.Keyspace{Name: bare, Shards: 1}),
 		Replicas:     replicas,
 		VTComboFlags: flags,
 	})
@@ -110,6 +120,33 @@ func start(vitessShards, replicas int, flags ...string) (*bed, error) {
 	defer running.Unlock()
 	running.beds = append(running.beds, b)
 	return b, nil
+}
+
+// oneForAll is the keyspace one.
+func oneForAll() (cluster.Keyspace, error) {
+	statements, err := testbed.AllTables()
+	if err != nil {
+		return cluster.Keyspace{}, err
+	}
+	placement := vschema.Keyspace{Tables: map[string]vschema.Table{}}
+	for _, role := range vschema.Roles() {
+		own, err := vschema.Load(role, vschema.ProfileNamespace)
+		if err != nil {
+			return cluster.Keyspace{}, err
+		}
+		for name := range own.Tables {
+			placement.Tables[name] = vschema.Table{}
+		}
+	}
+	data, err := json.Marshal(placement)
+	return cluster.Keyspace{Name: one, Shards: 1, VSchema: data, DDL: statements}, err
+}
+
+// inOne puts all tables into one database.
+func inOne(name string) func(*doctor.Config) {
+	return func(cfg *doctor.Config) {
+		cfg.Keyspaces = map[vschema.Role]string{vschema.Main: name, vschema.Global: name, vschema.Visibility: name}
+	}
 }
 
 func healthy(t *testing.T) *bed { return started(t, healthyBed) }
@@ -206,7 +243,8 @@ func (b *bed) stock(t *testing.T) driver.Connector {
 // config is what doctor needs for a bed, with all there is to see, and a Temporal that fits it.
 func (b *bed) config(changes ...func(*doctor.Config)) doctor.Config {
 	cfg := doctor.Config{
-		Open:    open(b.connector(nil), b.VTCtldAddr()),
+		VTGate:  b.connector(nil),
+		VTCtld:  b.VTCtldAddr(),
 		Address: b.VTGateAddr(),
 		Keyspaces: map[vschema.Role]string{
 			vschema.Main:       testbed.Main,
@@ -228,19 +266,15 @@ func (b *bed) config(changes ...func(*doctor.Config)) doctor.Config {
 	return cfg
 }
 
-func open(vtgate driver.Connector, vtctld string) func(context.Context) (*live.Vitess, error) {
-	return func(ctx context.Context) (*live.Vitess, error) { return live.Open(ctx, vtgate, vtctld) }
-}
-
 // through reaches vtgate over other connections, and not vtctld.
 func through(vtgate driver.Connector) func(*doctor.Config) {
-	return func(cfg *doctor.Config) { cfg.Open = open(vtgate, "") }
+	return func(cfg *doctor.Config) { cfg.VTGate, cfg.VTCtld = vtgate, "" }
 }
 
 func withTLS(cfg *auth.TLS, b *bed) func(*doctor.Config) {
 	return func(c *doctor.Config) {
 		c.TLS = cfg
-		c.Open = open(b.connector(func(c *config.SQL) { c.TLS = cfg }), "")
+		c.VTGate, c.VTCtld = b.connector(func(c *config.SQL) { c.TLS = cfg }), ""
 	}
 }
 
@@ -290,5 +324,25 @@ func (b *bed) applyVSchema(t *testing.T, vitess *live.Vitess, keyspace string, t
 	defer cancel()
 	before, err := vitess.VSchema(ctx, keyspace)
 	require.NoError(t, err)
-	require.NoError(t, vitess.ApplyVSchema(ctx, keyspace, before, target))
+	require.NoError(t, vitess.ApplyVSchema(ctx, &live.VSchemaChange{Keyspace: keyspace, Live: before, Target: target}))
+}
+
+// setForAll sets a variable of mysqld, and ends the connections of vttablets, which have its value of before.
+func (b *bed) setForAll(t *testing.T, variable string, value any) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context()) // also in a test's cleanup
+	_, err := b.mysqld.ExecContext(ctx, "SET GLOBAL "+variable+" = ?", value)
+	require.NoError(t, err)
+	connections := func() []string {
+		ids, err := live.Column(ctx, b.mysqld, "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')")
+		require.NoError(t, err)
+		return ids
+	}
+	old := connections()
+	for _, id := range old {
+		_, _ = b.mysqld.ExecContext(ctx, "KILL "+id) // which may have ended by itself
+	}
+	require.Eventually(t, func() bool {
+		return !slices.ContainsFunc(connections(), func(id string) bool { return slices.Contains(old, id) })
+	}, waitTimeout, time.Millisecond)
 }

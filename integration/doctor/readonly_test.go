@@ -10,7 +10,7 @@ import (
 	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/doctor"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 )
 
 var (

@@ -101,6 +101,8 @@ type image struct {
 		User       string
 		WorkingDir string
 		Env        []string
+		// Healthcheck is Docker's own; OCI's format has none.
+		Healthcheck struct{ Test []string }
 	} `json:"config"`
 }
 

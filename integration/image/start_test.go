@@ -14,9 +14,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
 // patience bounds how long the server may take to answer, and to stop.
@@ -63,13 +60,13 @@ func testStart(t *testing.T, image image) {
 		}
 	}
 
-	frontend, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", ports[0]), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	defer func() { _ = frontend.Close() }()
-	request := &grpc_health_v1.HealthCheckRequest{Service: "temporal.api.workflowservice.v1.WorkflowService"}
+	// The image's own health check, which a container engine runs.
+	check := image.Config.Healthcheck.Test
+	require.Equal(t, []string{"CMD", filepath.Base(serverPath), "health"}, check[:3])
 	serving := func() bool {
-		answer, err := grpc_health_v1.NewHealthClient(frontend).Check(t.Context(), request)
-		return err == nil && answer.GetStatus() == grpc_health_v1.HealthCheckResponse_SERVING
+		health := exec.CommandContext(t.Context(), filepath.Join(image.root, serverPath), check[2:]...)
+		health.Env = environment
+		return health.Run() == nil
 	}
 	require.Eventually(t, func() bool { return serving() || hasStopped() }, patience, 100*time.Millisecond)
 	require.False(t, hasStopped(), "the server stopped before its frontend answered")

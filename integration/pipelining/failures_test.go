@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/server/common/metrics"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/conn"
+	"github.com/temporal-vitess/temporal-vitess/internal/outcome"
 )
 
 // requireUsable checks that the only connection of a store is not in a transaction, and that one on it works.
@@ -64,7 +64,7 @@ func TestAnErrorInTheMiddleOfAPacketLeavesNothingBehind(t *testing.T) {
 					require.NoError(t, err)
 				}
 				err = send(tx, executionKey(historyShard))
-				require.Equal(t, conn.Refused, class(t, err))
+				require.Equal(t, outcome.Refused, class(t, err))
 				require.ErrorContains(t, err, "Duplicate entry")
 				require.False(t, db.IsDupEntryError(err))
 				_ = tx.Rollback()
@@ -138,7 +138,7 @@ func TestTheCallersContextEnds(t *testing.T) {
 			cancel()
 			err = <-ended
 			if name == "during COMMIT" {
-				require.Equal(t, conn.Ambiguous, class(t, err))
+				require.Equal(t, outcome.Ambiguous, class(t, err))
 			} else {
 				require.ErrorContains(t, err, context.Canceled.Error())
 			}
@@ -178,7 +178,7 @@ func TestTheConnectionIsLost(t *testing.T) {
 				_, err := tx.InsertIntoTransferTasks(ctx, transferTask(upperHistoryShard, first))
 				require.NoError(t, err)
 				proxy.cutAt("commit", test.where)
-				require.Equal(t, conn.Ambiguous, class(t, tx.Commit()))
+				require.Equal(t, outcome.Ambiguous, class(t, tx.Commit()))
 				var want []int64
 				if test.applied {
 					want = []int64{first}
@@ -203,7 +203,7 @@ func TestTheConnectionIsLost(t *testing.T) {
 		require.NoError(t, err)
 		proxy.cutAll()
 		_, err = tx.SelectFromExecutions(ctx, key)
-		var classified *conn.Error
+		var classified *outcome.Error
 		require.ErrorAs(t, err, &classified)
 		_ = tx.Rollback()
 		require.Empty(t, transferTasks(t, upperHistoryShard, first))
@@ -330,6 +330,6 @@ func TestOfTwoTransactionsInADeadlockOneIsCommitted(t *testing.T) {
 		winner = 1
 	}
 	require.NoError(t, errs[winner])
-	require.Equal(t, conn.NotCommitted, class(t, errs[1-winner]))
+	require.Equal(t, outcome.NotCommitted, class(t, errs[1-winner]))
 	require.Equal(t, []int64{first + int64(10*winner)}, transferTasks(t, lowerHistoryShard, first))
 }

@@ -2,9 +2,10 @@ package pipelining
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,37 +20,42 @@ import (
 // refreshes is upstream's count of how often it has opened the pool.
 var refreshes = metrics.PersistenceSessionRefreshAttempts.Name()
 
-func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
-	const (
-		callers    = 4
-		operations = 100
-	)
-	ctx := context.Background()
-	// addTask is a transaction that writes and reads.
-	addTask := func(ctx context.Context, db sqlplugin.DB, historyShard int32, taskID int64) error {
-		tx, err := db.BeginTx(ctx)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.InsertIntoTransferTasks(ctx, transferTask(historyShard, taskID)); err != nil {
-			_ = tx.Rollback()
-			return err
-		}
-		if _, err := tx.ReadLockShards(ctx, sqlplugin.ShardsFilter{ShardID: historyShard}); err != nil {
-			_ = tx.Rollback()
-			return err
-		}
-		return tx.Commit()
-	}
+// isolationCallers work on a history shard each, half of them on each Vitess shard. They are more than there are
+// connections, and have Temporal's patience.
+const (
+	isolationCallers     = 64
+	isolationConnections = 20
+	isolationPatience    = 10 * time.Second
+	isolationOperations  = 20 // of each caller on the healthy Vitess shard
+)
 
+// addTask is a transaction that writes and reads.
+func addTask(ctx context.Context, db sqlplugin.DB, historyShard int32, taskID int64) error {
+	tx, err := db.BeginTx(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.InsertIntoTransferTasks(ctx, transferTask(historyShard, taskID)); err != nil {
+		_ = tx.Rollback()
+		return err
+	}
+	if _, err := tx.ReadLockShards(ctx, sqlplugin.ShardsFilter{ShardID: historyShard}); err != nil {
+		_ = tx.Rollback()
+		return err
+	}
+	return tx.Commit()
+}
+
+func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
+	ctx := context.Background()
 	for _, test := range []struct {
 		name string
 		// fail makes the lower Vitess shard fail until the function that it returns is called.
 		fail func(t *testing.T) (repair func())
-		// disturbsUpstream is set where upstream's plugin fails operations on the other Vitess shard.
-		disturbsUpstream bool
+		// failsUpstream is set where operations on the other Vitess shard fail with upstream's plugin.
+		failsUpstream bool
 	}{
-		{name: "it is read-only", disturbsUpstream: true, fail: func(t *testing.T) func() {
+		{name: "it is read-only", failsUpstream: true, fail: func(t *testing.T) func() {
 			mysqld := openMySQL(t)
 			_, err := mysqld.Exec(fmt.Sprintf("CREATE TRIGGER `%s`.read_only BEFORE INSERT ON `%[1]s`.transfer_tasks FOR EACH ROW "+
 				"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1836, MESSAGE_TEXT = 'Running in read-only mode'", database(lowerHistoryShard)))
@@ -91,71 +97,83 @@ func TestAVitessShardThatFailsDoesNotDisturbOthers(t *testing.T) {
 			{"upstream's plugin", &upstream},
 		} {
 			ours := subject.cfg != &upstream
-			if !ours && !test.disturbsUpstream {
+			if !ours && !test.failsUpstream {
 				continue
 			}
 			t.Run(test.name+", "+subject.name, func(t *testing.T) {
 				handler := metricstest.NewCaptureHandler()
 				capture := handler.StartCapture()
-				db := openStore(t, sqlplugin.DbKindMain, subject.cfg, handler)
-				for _, historyShard := range []int32{lowerHistoryShard, upperHistoryShard} {
-					_, err := db.InsertIntoShards(ctx, &sqlplugin.ShardsRow{ShardID: historyShard, RangeID: 1, Data: []byte("data"), DataEncoding: "Proto3"})
+				cfg := *subject.cfg
+				cfg.MaxConns, cfg.MaxIdleConns = isolationConnections, isolationConnections
+				db := openStore(t, sqlplugin.DbKindMain, &cfg, handler)
+				first := firstTask()
+				historyShard := func(caller int) int32 { return lowerHistoryShard + int32(caller) }
+				isHealthy := func(caller int) bool { return historyShard(caller)%2 == upperHistoryShard%2 }
+				for caller := range isolationCallers {
+					_, err := db.InsertIntoShards(ctx, &sqlplugin.ShardsRow{ShardID: historyShard(caller), RangeID: 1, Data: []byte("data"), DataEncoding: "Proto3"})
 					if !db.IsDupEntryError(err) {
 						require.NoError(t, err)
 					}
 				}
-				lower, upper := firstTask(), firstTask()
+				before := len(capture.Snapshot()["vitess_errors"]) // history shards that were there already
 				repair := sync.OnceFunc(test.fail(t))
 				defer repair()
 
-				// The callers of the failing Vitess shard give up soon, so that connections come and go in the pool.
-				stop := make(chan struct{})
+				until, stop := context.WithCancel(ctx)
+				defer stop()
 				var failing, healthy sync.WaitGroup
-				failures := make([]int, callers)
-				for caller := range callers {
-					failing.Go(func() {
-						for {
-							select {
-							case <-stop:
-								return
-							default:
+				var done, failed atomic.Int64
+				errs := make([]error, isolationCallers)
+				for caller := range isolationCallers {
+					add := func(ctx context.Context, id int) error {
+						limited, cancel := context.WithTimeout(ctx, isolationPatience)
+						defer cancel()
+						return addTask(limited, db, historyShard(caller), first+int64(id))
+					}
+					if !isHealthy(caller) {
+						failing.Go(func() {
+							for until.Err() == nil {
+								if add(until, 0) == nil {
+									done.Add(1)
+								}
 							}
-							limited, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-							if addTask(limited, db, lowerHistoryShard, lower) != nil {
-								failures[caller]++
-							}
-							cancel()
-						}
-					})
-				}
-				errs := make([]error, callers*operations)
-				for caller := range callers {
+						})
+						continue
+					}
 					healthy.Go(func() {
-						for i := range operations {
-							id := caller*operations + i
-							errs[id] = addTask(ctx, db, upperHistoryShard, upper+int64(id))
+						for i := range isolationOperations {
+							if err := add(ctx, i); err != nil {
+								errs[caller] = err
+								failed.Add(1)
+							}
 						}
 					})
 				}
 				healthy.Wait()
-				close(stop)
+				stop()
 				failing.Wait()
-				failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 				t.Logf("%d of %d operations on the other Vitess shard failed; the pool was opened %d times",
-					len(failed), callers*operations, len(capture.Snapshot()[refreshes]))
+					failed.Load(), isolationCallers/2*isolationOperations, len(capture.Snapshot()[refreshes]))
 				if !ours {
-					require.NotEmpty(t, failed)
+					require.Positive(t, failed.Load())
 					return
 				}
-				require.Empty(t, failed)
-				require.Len(t, transferTasks(t, upperHistoryShard, upper), callers*operations)
-				for _, count := range failures {
-					require.Positive(t, count, "the other Vitess shard did not fail")
+				require.Zero(t, failed.Load(), "%v", errors.Join(errs...))
+				require.Zero(t, done.Load(), "the Vitess shard did not fail")
+				for caller := range isolationCallers {
+					if isHealthy(caller) {
+						require.Len(t, transferTasks(t, historyShard(caller), first), isolationOperations)
+					}
 				}
 				require.Len(t, capture.Snapshot()[refreshes], 1, "the pool was replaced")
+				failures := capture.Snapshot()["vitess_errors"][before:]
+				require.NotEmpty(t, failures)
+				for _, counted := range append(failures, capture.Snapshot()["vitess_retries"]...) {
+					require.Equal(t, database(lowerHistoryShard), "vt_"+counted.Tags["keyspace"]+"_"+counted.Tags["vitess_shard"], "%v", counted.Tags)
+				}
 
 				repair()
-				require.Eventually(t, func() bool { return addTask(ctx, db, lowerHistoryShard, lower) == nil }, waitTimeout, pollInterval)
+				require.Eventually(t, func() bool { return addTask(ctx, db, lowerHistoryShard, first) == nil }, waitTimeout, pollInterval)
 				require.Len(t, capture.Snapshot()[refreshes], 1, "the pool was replaced")
 			})
 		}

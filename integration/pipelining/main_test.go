@@ -20,7 +20,7 @@ import (
 	"go.temporal.io/server/common/resolver"
 
 	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
-	"github.com/temporal-vitess/temporal-vitess/plugin/conn"
+	"github.com/temporal-vitess/temporal-vitess/internal/outcome"
 )
 
 const (
@@ -117,10 +117,10 @@ func begin(t *testing.T, ctx context.Context, db sqlplugin.DB) sqlplugin.Tx {
 }
 
 // class returns the class of an error of the plugin, "" if it has none.
-func class(t *testing.T, err error) conn.Class {
+func class(t *testing.T, err error) outcome.Class {
 	t.Helper()
 	require.Error(t, err)
-	var classified *conn.Error
+	var classified *outcome.Error
 	require.ErrorAs(t, err, &classified)
 	return classified.Class
 }

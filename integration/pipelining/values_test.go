@@ -20,7 +20,10 @@ func TestStatementsOfAnySizeTravel(t *testing.T) {
 		// Below what is sent together, on either side of it, and near the 16 MiB between vtgate and vttablet.
 		for _, megabytes := range []int{1, 4, 5, 12} {
 			t.Run(fmt.Sprintf("%d MB, history shard %d", megabytes, historyShard), func(t *testing.T) {
-				db := openMain(t, 1)
+				// However slow the disk is: what counts here is the size.
+				cfg := with(bed.MainConfig(), "transaction_timeout", "60000")
+				cfg.MaxConns, cfg.MaxIdleConns = 1, 1
+				db := openStore(t, sqlplugin.DbKindMain, cfg, metrics.NoopMetricsHandler)
 				node := sqlplugin.HistoryNodeRow{
 					ShardID: historyShard, TreeID: primitives.NewUUID(), BranchID: primitives.NewUUID(), PrevTxnID: 1, TxnID: 1, DataEncoding: "Proto3",
 				}

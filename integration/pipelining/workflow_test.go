@@ -42,9 +42,12 @@ func (w *workflow) bufferEvents(db sqlplugin.DB, r *workflowRun, count int) {
 }
 
 func TestAWorkflowIsReadInOneRoundTrip(t *testing.T) {
-	for name, maxRows := range map[string]string{"complete": "10000", "in pages": "2"} {
+	for name, test := range map[string]struct{ maxRows, ways string }{
+		"complete": {"10000", "on"}, "in pages": {"2", "on"}, "as a packet": {"10000", "packets"}, "as a packet, in pages": {"2", "packets"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			proxy, cfg := startProxy(t, with(bed.MainConfig(), "vitess_max_rows", maxRows))
+			maxRows := test.maxRows
+			proxy, cfg := startProxy(t, with(with(bed.MainConfig(), "vitess_max_rows", maxRows), "vitess_pipelining", test.ways))
 			w := newWorkflow(t, cfg)
 			w.create(&w.run, persistence.CreateWorkflowModeBrandNew, enumsspb.WORKFLOW_EXECUTION_STATE_RUNNING)()
 			w.update(nil, false)()
@@ -60,6 +63,10 @@ func TestAWorkflowIsReadInOneRoundTrip(t *testing.T) {
 				require.Greater(t, roundTrips, 1, "no further page was read")
 			} else {
 				require.Equal(t, 1, roundTrips)
+				require.Equal(t, 1, proxy.count(func() {
+					_, err := w.get(context.Background(), &w.run)
+					require.NoError(t, err)
+				}), "under a context that does not end")
 			}
 			require.Len(t, got.State.BufferedEvents, 5)
 			require.NotEmpty(t, got.State.ActivityInfos)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/server/common/config"
 	upstreammysql "go.temporal.io/server/common/persistence/sql/sqlplugin/mysql"
 
@@ -46,6 +48,7 @@ type place struct {
 var (
 	mysqld                               *sql.DB
 	sharded, unsharded, plain, workflows place
+	model                                place // without Vitess, for upstream's plugin
 )
 
 func TestMain(m *testing.M) {
@@ -56,6 +59,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if cfg := os.Getenv(asMatchingHost); cfg != "" {
+		if err := runMatchingHost(cfg); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	worker.SetStickyWorkflowCacheSize(0) // all tasks of a workflow go through its task queue
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
@@ -81,8 +92,10 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, running.Stop()) }()
-	if err := running.CreateDatabase(ctx, "plain", tables); err != nil {
-		return 0, err
+	for _, database := range []string{"plain", "model"} {
+		if err := running.CreateDatabase(ctx, database, tables); err != nil {
+			return 0, err
+		}
 	}
 	bed, err := testbed.On(running, "")
 	if err != nil {
@@ -107,6 +120,7 @@ func run(m *testing.M) (code int, err error) {
 	unsharded = newPlace("an unsharded keyspace", running.VTGateAddr(), "root", "single", "single", "vt_single_0", "vt_single_0")
 	workflows = newPlace("a Temporal server's", address, user, "workflows", "workflows", "workflows", "workflows")
 	plain = newPlace("MySQL without Vitess", address, user, "plain", "plain", "plain", "plain")
+	model = newPlace("the model's", address, user, "model", "model", "model", "model")
 	return m.Run(), nil
 }
 
@@ -126,6 +140,17 @@ func newPlace(name, address, user, keyspace, global, membersIn string, databases
 }
 
 func places() []place { return []place{sharded, unsharded, plain} }
+
+// single reports whether all tasks are in one database.
+func (p place) single() bool { return len(p.databases) == 1 }
+
+// with configures the main store through the plugin, with more options.
+func (p place) with(options map[string]string) *config.SQL {
+	cfg := *p.plugin
+	cfg.ConnectAttributes = maps.Clone(cfg.ConnectAttributes)
+	maps.Copy(cfg.ConnectAttributes, options)
+	return &cfg
+}
 
 // arguments are those of the tool. It does not watch for heartbeats for long, as the tests know which servers run.
 func (p place) arguments(more ...string) []string {
@@ -191,6 +216,22 @@ func (p place) rows(t *testing.T, table string) map[string]int {
 	}
 	require.NoError(t, result.Err())
 	return rows
+}
+
+// only returns where the tasks of a table are if all are of one subqueue.
+func (p place) only(t *testing.T, table string) (taskQueueID []byte, rangeHash uint32) {
+	t.Helper()
+	var selects []string
+	for _, database := range p.databases {
+		selects = append(selects, "SELECT task_queue_id, range_hash FROM `"+database+"`."+table)
+	}
+	require.NoError(t, mysqld.QueryRowContext(t.Context(), strings.Join(selects, " UNION ")).Scan(&taskQueueID, &rangeHash))
+	return taskQueueID, rangeHash
+}
+
+// database returns which of at most two has the rows of a range hash: the VSchema's reverse_bits puts its last bit first.
+func (p place) database(rangeHash uint32) string {
+	return p.databases[rangeHash%uint32(len(p.databases))]
 }
 
 // misplaced counts the rows of both tables that are at another place than the plugin's.

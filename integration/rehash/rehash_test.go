@@ -23,6 +23,7 @@ import (
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/rehash"
+	"github.com/temporal-vitess/temporal-vitess/internal/taskqueue"
 )
 
 // names are of task queues. Some end in bytes that look like the marked type of a subqueue.
@@ -248,6 +249,121 @@ func TestFailsBetweenInsertAndDelete(t *testing.T) {
 	}
 }
 
+// TestTasksWithTheIDOfAnotherStay has a task queue that was deleted and created again, so that its task IDs started over:
+// newer tasks at the new place have IDs of old ones at the old place.
+func TestTasksWithTheIDOfAnotherStay(t *testing.T) {
+	const subqueue, tasks, newerFrom, newerTasks, batch = 1, 23, firstID + 5, 8, 4 // with a batch of nothing else
+	for _, g := range generations {
+		for _, place := range places() {
+			t.Run(g.table+" in "+place.name, func(t *testing.T) {
+				place.clear(t)
+				upstream, plugin := g.manager(t, place.upstream), g.manager(t, place.plugin)
+				queue := newTaskQueue(t, upstream, g, "queue", subqueue+1)
+				queue.write(t, upstream, subqueue, firstID, tasks)
+				newer := queue.recreate(t, plugin)
+				newer.write(t, plugin, subqueue, newerFrom, newerTasks)
+				queue.write(t, plugin, subqueue, firstID+1, 2) // both places have these, as if a run had ended between
+
+				requireAt := func(wantOld, wantNew []string) {
+					t.Helper()
+					require.Equal(t, wantOld, queue.read(t, upstream, subqueue), "at the old place")
+					require.Equal(t, wantNew, queue.read(t, plugin, subqueue), "at the new place")
+				}
+				kept, moved := []string{}, []string{}
+				for id := firstID; id < firstID+tasks; id++ {
+					workflow := fmt.Sprintf("workflow-%d-%d", subqueue, id)
+					if id >= newerFrom && id < newerFrom+newerTasks {
+						kept = append(kept, workflow)
+						workflow = fmt.Sprintf("newer-%d-%d", subqueue, id)
+					}
+					moved = append(moved, workflow)
+				}
+				out, err := place.rehash(t, "--batch-size", fmt.Sprint(batch))
+				requireAt(kept, moved)
+				require.ErrorContains(t, err, "15 of 23 tasks moved, but 8 remain at the old place")
+				require.ErrorContains(t, err, fmt.Sprintf("Activity task queue \"queue\" of namespace %s, subqueue %d in %s: 8 tasks, IDs 1005 to 1012\n", queue.info.NamespaceId, subqueue, g.table))
+				require.NotContains(t, out, "all tasks are where the plugin reads them")
+
+				// It remains so.
+				_, err = place.rehash(t)
+				require.ErrorContains(t, err, "0 of 8 tasks moved, but 8 remain at the old place")
+				requireAt(kept, moved)
+
+				// The newer tasks are done.
+				queue.complete(t, plugin, subqueue, firstID+tasks)
+				place.requireRehashed(t, newerTasks)
+				requireAt([]string{}, kept)
+			})
+		}
+	}
+}
+
+// TestRowsThatChangeAfterTheyWereRead has a transaction on mysqld that the tool does not see when it reads, and that
+// commits when a statement of the tool waits for it.
+func TestRowsThatChangeAfterTheyWereRead(t *testing.T) {
+	for _, test := range []struct {
+		name, change string
+		old          bool // the change is at the old place
+		want         string
+	}{
+		{
+			name:   "another task comes to the new place",
+			change: "INSERT INTO `%s`.tasks (range_hash, task_queue_id, task_id, data, data_encoding) VALUES (?, ?, 1002, 'other', 'Proto3')",
+			want:   "Duplicate entry",
+		},
+		{
+			name:   "another task comes to the old place",
+			change: "UPDATE `%s`.tasks SET data = 'other' WHERE range_hash = ? AND task_queue_id = ? AND task_id = 1002",
+			old:    true,
+			want:   "tasks came to the old place meanwhile",
+		},
+	} {
+		for _, place := range places() {
+			t.Run(test.name+" in "+place.name, func(t *testing.T) {
+				place.clear(t)
+				upstream := generations[0].manager(t, place.upstream)
+				queue := newTaskQueue(t, upstream, generations[0], "queue", 2)
+				queue.write(t, upstream, 1, firstID, 5)
+				id, rangeHash := place.only(t, "tasks")
+				if !test.old {
+					rangeHash = taskqueue.RangeHash(id)
+				}
+				tx, err := mysqld.BeginTx(t.Context(), nil)
+				require.NoError(t, err)
+				defer tx.Rollback()
+				_, err = tx.ExecContext(t.Context(), fmt.Sprintf(test.change, place.database(rangeHash)), rangeHash, id)
+				require.NoError(t, err)
+
+				ended := make(chan error, 1)
+				go func() {
+					_, err := place.rehash(t)
+					ended <- err
+				}()
+				require.Eventually(t, func() bool {
+					var name string
+					var waiting int
+					err := mysqld.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'").Scan(&name, &waiting)
+					return err == nil && waiting > 0
+				}, waitTimeout, waitTick)
+				require.NoError(t, tx.Commit())
+				if test.old && place.single() { // where one transaction sees it
+					require.NoError(t, <-ended)
+					require.Len(t, place.rows(t, "tasks"), 5)
+					require.Zero(t, place.misplaced(t))
+					return
+				}
+				require.ErrorContains(t, <-ended, test.want)
+
+				// The other tasks have moved, or do so now, and both tasks of the ID are there.
+				_, err = place.rehash(t)
+				require.ErrorContains(t, err, "1 remain at the old place")
+				require.Equal(t, 2, place.rows(t, "tasks")[fmt.Sprintf("%X 0 1002", id)])
+				require.Len(t, place.rows(t, "tasks"), 5)
+			})
+		}
+	}
+}
+
 // TestRefusesWhileMatchingRuns has hosts with heartbeats, written as servers do.
 func TestRefusesWhileMatchingRuns(t *testing.T) {
 	for _, place := range places() {
@@ -281,8 +397,21 @@ func TestRefusesWhileMatchingRuns(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, out, "tasks: 15 tasks of 1 subqueues to move\ntasks_v2: 0 tasks of 0 subqueues to move\nmatching services run, stop them first: 10.1.2.3:7235")
 
-			place.stopServers(t)
-			place.requireRehashed(t, 15)
+			if place.single() {
+				// The operator says that it may run.
+				_, err = place.rehash(t)
+				require.ErrorContains(t, err, "; or take all of them to vitess_subqueue_tasks: vitess-read-both, and give --servers-read-both")
+				out, err = place.rehash(t, "--servers-read-both", "--back", "--dry-run")
+				require.NoError(t, err)
+				require.Contains(t, out, "matching services run, each needs vitess_subqueue_tasks: upstream-read-both: 10.1.2.3:7235")
+				out, err = place.rehash(t, "--servers-read-both")
+				require.NoError(t, err)
+				require.Contains(t, out, "matching services run, each needs vitess_subqueue_tasks: vitess-read-both: 10.1.2.3:7235")
+				require.Contains(t, out, "15 tasks moved; all tasks are where the plugin reads them")
+			} else {
+				place.stopServers(t)
+				place.requireRehashed(t, 15)
+			}
 			queue.requireTasks(t, generations[0].manager(t, place.plugin), 1, 20)
 		})
 	}
@@ -400,14 +529,7 @@ func TestAckLevelsAreBelowMovedTasks(t *testing.T) {
 
 				place.requireRehashed(t, 10)
 
-				get := func(manager persistence.TaskManager) *persistence.GetTaskQueueResponse {
-					response, err := manager.GetTaskQueue(t.Context(), &persistence.GetTaskQueueRequest{
-						NamespaceID: queue.info.NamespaceId, TaskQueue: queue.info.Name, TaskType: queue.info.TaskType,
-					})
-					require.NoError(t, err)
-					return response
-				}
-				after := get(g.manager(t, place.plugin))
+				after := queue.metadata(t, g.manager(t, place.plugin))
 				var levels []int64
 				for _, info := range after.TaskQueueInfo.Subqueues {
 					levels = append(levels, ackLevel(g, info))
@@ -415,7 +537,25 @@ func TestAckLevelsAreBelowMovedTasks(t *testing.T) {
 				require.Equal(t, []int64{acked, before, before, acked}, levels)
 				require.Greater(t, after.RangeID, int64(rangeID), "who had the lease keeps its ack level")
 				require.False(t, after.TaskQueueInfo.OtherHasTasks)
-				require.True(t, get(other.manager(t, place.plugin)).TaskQueueInfo.OtherHasTasks)
+				require.True(t, queue.metadata(t, other.manager(t, place.plugin)).TaskQueueInfo.OtherHasTasks)
+			})
+		}
+	}
+}
+
+// TestNewTaskIDsAreAboveThoseOfMovedTasks has a task queue that was deleted and created again. Matching reads no task above
+// the IDs that it has given, and gives the 100,000 IDs of the range ID that follows the stored one.
+func TestNewTaskIDsAreAboveThoseOfMovedTasks(t *testing.T) {
+	for _, g := range generations {
+		for _, place := range places() {
+			t.Run(g.table+" in "+place.name, func(t *testing.T) {
+				place.clear(t)
+				upstream, plugin := g.manager(t, place.upstream), g.manager(t, place.plugin)
+				queue := newTaskQueue(t, upstream, g, "queue", 2)
+				queue.write(t, upstream, 1, 2_399_998, 3)
+				queue.recreate(t, plugin)
+				place.requireRehashed(t, 3)
+				require.EqualValues(t, 24, queue.metadata(t, plugin).RangeID)
 			})
 		}
 	}

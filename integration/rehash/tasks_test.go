@@ -53,6 +53,8 @@ func (g generation) pass() int64 {
 type taskQueue struct {
 	generation
 	info *persistencespb.TaskQueueInfo
+	// workflow begins the workflow IDs of its tasks.
+	workflow string
 }
 
 const (
@@ -64,7 +66,7 @@ const (
 // newTaskQueue creates a task queue with some subqueues.
 func newTaskQueue(t *testing.T, manager persistence.TaskManager, g generation, name string, subqueues int) taskQueue {
 	t.Helper()
-	queue := taskQueue{g, &persistencespb.TaskQueueInfo{
+	queue := taskQueue{generation: g, workflow: "workflow", info: &persistencespb.TaskQueueInfo{
 		NamespaceId: uuid.NewString(), Name: name, TaskType: enumspb.TASK_QUEUE_TYPE_ACTIVITY, Kind: enumspb.TASK_QUEUE_KIND_NORMAL,
 		LastUpdateTime: timestamppb.Now(),
 	}}
@@ -76,14 +78,26 @@ func newTaskQueue(t *testing.T, manager persistence.TaskManager, g generation, n
 	return queue
 }
 
-// write writes tasks with consecutive IDs into a subqueue.
+// recreate deletes the task queue, as the scavenger does, and creates it again. Its tasks remain.
+func (q taskQueue) recreate(t *testing.T, manager persistence.TaskManager) taskQueue {
+	t.Helper()
+	require.NoError(t, manager.DeleteTaskQueue(t.Context(), &persistence.DeleteTaskQueueRequest{RangeID: rangeID, TaskQueue: &persistence.TaskQueueKey{
+		NamespaceID: q.info.NamespaceId, TaskQueueName: q.info.Name, TaskQueueType: q.info.TaskType,
+	}}))
+	_, err := manager.CreateTaskQueue(t.Context(), &persistence.CreateTaskQueueRequest{RangeID: rangeID, TaskQueueInfo: q.info})
+	require.NoError(t, err)
+	q.workflow = "newer"
+	return q
+}
+
+// write writes tasks with consecutive IDs into a subqueue. The same tasks are the same rows, but for the range hash.
 func (q taskQueue) write(t *testing.T, manager persistence.TaskManager, subqueue int, from int64, count int) {
 	t.Helper()
 	request := &persistence.CreateTasksRequest{TaskQueueInfo: &persistence.PersistedTaskQueueInfo{Data: q.info, RangeID: rangeID}}
 	for i := range int64(count) {
 		request.Tasks = append(request.Tasks, &persistencespb.AllocatedTaskInfo{
 			TaskPass: q.pass(), TaskId: from + i,
-			Data: &persistencespb.TaskInfo{NamespaceId: q.info.NamespaceId, WorkflowId: fmt.Sprintf("workflow-%d-%d", subqueue, from+i), CreateTime: timestamppb.Now()},
+			Data: &persistencespb.TaskInfo{NamespaceId: q.info.NamespaceId, WorkflowId: fmt.Sprintf("%s-%d-%d", q.workflow, subqueue, from+i), CreateTime: q.info.LastUpdateTime},
 		})
 		request.Subqueues = append(request.Subqueues, subqueue)
 	}
@@ -94,17 +108,45 @@ func (q taskQueue) write(t *testing.T, manager persistence.TaskManager, subqueue
 // read returns the workflow IDs of the tasks of a subqueue.
 func (q taskQueue) read(t *testing.T, manager persistence.TaskManager, subqueue int) []string {
 	t.Helper()
+	workflows, err := q.tryRead(t, manager, subqueue)
+	require.NoError(t, err)
+	return workflows
+}
+
+func (q taskQueue) tryRead(t *testing.T, manager persistence.TaskManager, subqueue int) ([]string, error) {
 	// In one page: upstream's page tokens of fair tasks lack the pass.
 	response, err := manager.GetTasks(t.Context(), &persistence.GetTasksRequest{
 		NamespaceID: q.info.NamespaceId, TaskQueue: q.info.Name, TaskType: q.info.TaskType, Subqueue: subqueue,
 		InclusiveMinPass: min(1, q.pass()), ExclusiveMaxTaskID: math.MaxInt64, PageSize: 10_000,
 	})
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	workflows := []string{}
 	for _, task := range response.Tasks {
 		workflows = append(workflows, task.Data.WorkflowId)
 	}
-	return workflows
+	return workflows, nil
+}
+
+// metadata returns the row of the task queue.
+func (q taskQueue) metadata(t *testing.T, manager persistence.TaskManager) *persistence.GetTaskQueueResponse {
+	t.Helper()
+	response, err := manager.GetTaskQueue(t.Context(), &persistence.GetTaskQueueRequest{
+		NamespaceID: q.info.NamespaceId, TaskQueue: q.info.Name, TaskType: q.info.TaskType,
+	})
+	require.NoError(t, err)
+	return response
+}
+
+// complete deletes the tasks of a subqueue up to an ID.
+func (q taskQueue) complete(t *testing.T, manager persistence.TaskManager, subqueue int, last int64) {
+	t.Helper()
+	_, err := manager.CompleteTasksLessThan(t.Context(), &persistence.CompleteTasksLessThanRequest{
+		NamespaceID: q.info.NamespaceId, TaskQueueName: q.info.Name, TaskType: q.info.TaskType, Subqueue: subqueue,
+		ExclusiveMaxPass: q.pass(), ExclusiveMaxTaskID: last + 1, Limit: 10_000,
+	})
+	require.NoError(t, err)
 }
 
 // requireTasks requires that the plugin reads as many tasks of a subqueue, from firstID on, each once.
@@ -112,7 +154,7 @@ func (q taskQueue) requireTasks(t *testing.T, manager persistence.TaskManager, s
 	t.Helper()
 	want := []string{}
 	for i := range count {
-		want = append(want, fmt.Sprintf("workflow-%d-%d", subqueue, firstID+i))
+		want = append(want, fmt.Sprintf("%s-%d-%d", q.workflow, subqueue, firstID+i))
 	}
 	require.Equal(t, want, q.read(t, manager, subqueue), "%s, task queue %q, subqueue %d", q.table, q.info.Name, subqueue)
 }

@@ -145,7 +145,7 @@ func compareGolden(t *testing.T, got string) {
 If Temporal, Vitess, the VSchema or the plugin changed, run
 	go test ./integration/routing -update
 and read the diff. Every "vitess" line must name an unsharded keyspace or end in 1 Vitess shard. A statement that does
-not needs a table in the JSON files of package vschema, a rule in plugin/router/rules.go, or a method of the plugin's
+not needs a table in the JSON files of package vschema, a rule in internal/router/rules.go, or a method of the plugin's
 DB that gives it the sharding column. Commit the golden file with the change.`, goldenFile, changes.String())
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
+	"github.com/temporal-vitess/temporal-vitess/internal/inventory"
 )
 
 // upstreamSource is what upstream's mysql package has to do with SQL.

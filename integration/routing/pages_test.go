@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
-	"github.com/temporal-vitess/temporal-vitess/plugin/router"
+	"github.com/temporal-vitess/temporal-vitess/internal/inventory"
+	"github.com/temporal-vitess/temporal-vitess/internal/router"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 

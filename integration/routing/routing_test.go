@@ -51,7 +51,8 @@ func TestRouting(t *testing.T) {
 		vitess := newVitessSubject(t, profile)
 		calls, moreQueries := vitess.driveAll(t)
 		pages := furtherPages(t, vitess, profile, stockCalls)
-		calls = append(calls, pages...)
+		built := builtStatements(t, vitess, stockCalls)
+		calls = append(append(calls, pages...), built...)
 		if profile != vschema.ProfileNamespace { // the profile concerns the visibility store only
 			calls = slices.DeleteFunc(calls, func(c call) bool { return c.Kind != sqlplugin.DbKindVisibility })
 		}
@@ -79,7 +80,7 @@ func TestRouting(t *testing.T) {
 				gold.addCall(largest, profile, c, byID[c.ID])
 			}
 		}
-		for _, c := range pages {
+		for _, c := range append(pages, built...) {
 			if _, ok := byID[c.ID]; ok {
 				gold.addCall(largest, profile, call{Name: c.Name, Kind: c.Kind}, c)
 			}

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	"vitess.io/vitess/go/vt/sqlparser"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
+	"github.com/temporal-vitess/temporal-vitess/internal/inventory"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 

@@ -30,7 +30,7 @@ import (
 	"vitess.io/vitess/go/vt/vtgate/vindexes"
 	"vitess.io/vitess/go/vt/vttablet/sandboxconn"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
+	"github.com/temporal-vitess/temporal-vitess/internal/inventory"
 	"github.com/temporal-vitess/temporal-vitess/schema"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
@@ -156,6 +156,8 @@ type route struct {
 	Column string
 	// Shards are the Vitess shards ("keyspace/range") that received the statement.
 	Shards []string
+	// Sent is what a Vitess shard received.
+	Sent string
 	// Refused is vtgate's error if it does not plan or execute the statement.
 	Refused string
 }
@@ -191,8 +193,9 @@ func (v *inProcessVTGate) execute(s statement) route {
 	}
 	_, err = v.executor.Execute(ctx, nil, "Execute", session, s.SQL, bindVars, true)
 	for name, tablet := range v.tablets {
-		if len(tablet.GetQueries()) > 0 {
+		if queries := tablet.GetQueries(); len(queries) > 0 {
 			r.Shards = append(r.Shards, name)
+			r.Sent = queries[0].Sql
 		}
 		tablet.ClearQueries()
 		tablet.SetResults(nil)

@@ -1,4 +1,4 @@
-// Package server runs the real Temporal server, all four services, in this process: what the end-to-end tests and the
+// Package server runs the real Temporal server, all four services or some, in this process: what the end-to-end tests and the
 // demo start on a testbed.
 //
 //	s, err := server.Start(ctx, server.Config{Main: testbed.MainConfig(), Visibility: ..., HistoryShards: 16})
@@ -28,7 +28,9 @@ import (
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/temporal"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"gopkg.in/yaml.v3"
 )
 
 const (
@@ -47,8 +49,10 @@ type Config struct {
 	SecondaryVisibility *config.SQL
 	// HistoryShards is the number of history shards. It cannot change once a server ran on the main store.
 	HistoryShards int32
-	// FrontendPort is where the frontend listens; 0 for a free port.
+	// FrontendPort is where the frontend listens; 0 for a free port. It has to be given where another host has the frontend.
 	FrontendPort int
+	// Services are those that this host runs, as in "matching"; nil for all. Hosts on one main store are one cluster.
+	Services []string
 	// DynamicConfig overrides Temporal's defaults.
 	DynamicConfig dynamicconfig.StaticClient
 	// Log receives what the server and its clients log from level info on, one JSON object a line; nil for none.
@@ -57,10 +61,10 @@ type Config struct {
 
 // Server is a running Temporal server. Its methods may be called from several goroutines.
 type Server struct {
-	frontend   string
-	logger     log.Logger
-	statements *statements
-	stop       func() error
+	frontend string
+	logger   log.Logger
+	counters *counters
+	stop     func() error
 }
 
 // Start returns when the frontend serves. The context limits the start, not the life of the server.
@@ -81,23 +85,23 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 		cfg.FrontendPort, ports = ports[0], ports[1:]
 	}
 	s := &Server{
-		frontend:   net.JoinHostPort(host, strconv.Itoa(cfg.FrontendPort)),
-		logger:     newLogger(cfg.Log),
-		statements: newStatements(),
+		frontend: net.JoinHostPort(host, strconv.Itoa(cfg.FrontendPort)),
+		logger:   newLogger(cfg.Log),
+		counters: newCounters(),
 	}
-	serverConfig := s.serverConfig(cfg, ports)
+	serverConfig := cfg.server(s.frontend, ports)
 	claimMapper, err := authorization.GetClaimMapperFromConfig(&serverConfig.Global.Authorization, s.logger)
 	if err != nil {
 		return nil, err
 	}
 	running, err := temporal.NewServer(
 		temporal.WithConfig(serverConfig),
-		temporal.ForServices(temporal.DefaultServices),
+		temporal.ForServices(cfg.services()),
 		temporal.WithLogger(s.logger),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return claimMapper }),
 		temporal.WithDynamicConfigClient(cfg.dynamicConfig()),
-		temporal.WithCustomMetricsHandler(s.statements),
+		temporal.WithCustomMetricsHandler(s.counters),
 	)
 	if err != nil {
 		return nil, err
@@ -111,6 +115,13 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
+}
+
+func (c Config) services() []string {
+	if c.Services == nil {
+		return temporal.DefaultServices
+	}
+	return c.Services
 }
 
 // awaitFrontend returns when the frontend serves.
@@ -143,8 +154,8 @@ func (c Config) dynamicConfig() dynamicconfig.StaticClient {
 	return values
 }
 
-// serverConfig is what a configuration file says otherwise.
-func (s *Server) serverConfig(cfg Config, ports []int) *config.Config {
+// server is what a configuration file says otherwise.
+func (cfg Config) server(frontendAddr string, ports []int) *config.Config {
 	const (
 		mainStore      = "main"
 		visibility     = "visibility"
@@ -185,7 +196,7 @@ func (s *Server) serverConfig(cfg Config, ports []int) *config.Config {
 				currentCluster: {
 					Enabled:                true,
 					InitialFailoverVersion: 1,
-					RPCAddress:             s.frontend,
+					RPCAddress:             frontendAddr,
 					HTTPAddress:            net.JoinHostPort(host, strconv.Itoa(frontend.HTTPPort)),
 				},
 			},
@@ -202,8 +213,43 @@ func (s *Server) serverConfig(cfg Config, ports []int) *config.Config {
 			Visibility: config.VisibilityArchival{State: "disabled"},
 		},
 		NamespaceDefaults: config.NamespaceDefaults{Archival: disabled},
-		PublicClient:      config.PublicClient{HostPort: s.frontend},
+		PublicClient:      config.PublicClient{HostPort: frontendAddr},
 	}
+}
+
+// HistoryHost returns the configuration file, and the one for dynamic configuration that it names, of another host with the
+// history service of the server that the configuration is of: for `temporal-server --config-file … start --service history`.
+// FrontendPort has to be set. The host's gRPC is at address.
+func (cfg Config) HistoryHost(dynamicConfigFile string) (configFile, dynamicConfig []byte, address string, err error) {
+	ports, err := freePorts(portCount)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	c := cfg.server(net.JoinHostPort(host, strconv.Itoa(cfg.FrontendPort)), ports)
+	c.DynamicConfigClient = &dynamicconfig.FileBasedClientConfig{Filepath: dynamicConfigFile, PollInterval: time.Minute}
+	c.Log = log.Config{Stdout: true, Level: "info"}
+	if configFile, err = yaml.Marshal(c); err != nil {
+		return nil, nil, "", err
+	}
+	values := map[string][]map[string]any{}
+	for key, value := range cfg.dynamicConfig() {
+		constrained, ok := value.([]dynamicconfig.ConstrainedValue)
+		if !ok {
+			constrained = []dynamicconfig.ConstrainedValue{{Value: value}}
+		}
+		for _, v := range constrained {
+			if duration, ok := v.Value.(time.Duration); ok {
+				v.Value = duration.String()
+			}
+			entry := map[string]any{"value": v.Value}
+			if queue := v.Constraints.TaskQueueName; queue != "" {
+				entry["constraints"] = map[string]any{"taskQueueName": queue}
+			}
+			values[key.String()] = append(values[key.String()], entry)
+		}
+	}
+	dynamicConfig, err = yaml.Marshal(values)
+	return configFile, dynamicConfig, net.JoinHostPort(host, strconv.Itoa(c.Services["history"].RPC.GRPCPort)), err
 }
 
 // Stop ends the server. It may be called more than once.
@@ -214,7 +260,10 @@ func (s *Server) FrontendAddr() string { return s.frontend }
 
 // Statements counts the SQL statements since the start by their route, as in "single" or "unsharded"
 // (router.Route.String): the plugin's counter vitess_statements.
-func (s *Server) Statements() map[string]int64 { return s.statements.byRoute() }
+func (s *Server) Statements() map[string]int64 { return s.counters.of("vitess_statements") }
+
+// Errors counts the errors since the start by their class (outcome.Class): the plugin's counter vitess_errors.
+func (s *Server) Errors() map[string]int64 { return s.counters.of("vitess_errors") }
 
 // Dial returns a client for a namespace. The caller closes it.
 func (s *Server) Dial(namespace string) (client.Client, error) {
@@ -222,7 +271,28 @@ func (s *Server) Dial(namespace string) (client.Client, error) {
 		HostPort:  s.frontend,
 		Namespace: namespace,
 		Logger:    sdklog.With(log.NewSdkLogger(s.logger), "component", "sdk"),
+		ConnectionOptions: client.ConnectionOptions{
+			DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(patientCall)},
+		},
 	})
+}
+
+// patientCall gives a call a minute. The SDK gives it 10 s at most, which on a busy machine may be too little.
+func patientCall(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	const timeout = time.Minute
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < timeout {
+		caller := ctx
+		patient, cancel := context.WithTimeout(context.WithoutCancel(caller), timeout)
+		defer cancel()
+		stop := context.AfterFunc(caller, func() {
+			if errors.Is(caller.Err(), context.Canceled) {
+				cancel()
+			}
+		})
+		defer stop()
+		ctx = patient
+	}
+	return invoke(ctx, method, request, reply, conn, options...)
 }
 
 // CreateNamespace creates a namespace and returns when the server has taken notice of it.

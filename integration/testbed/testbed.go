@@ -34,6 +34,8 @@ const (
 type Testbed struct {
 	*cluster.Cluster
 	suffix string
+	// reserved counts the connections that were reserved for the set-up.
+	reserved int64
 }
 
 // Start brings up the keyspaces, each sharded one with that number of Vitess shards. Log may be nil.
@@ -62,7 +64,7 @@ func StartEmpty(ctx context.Context, vitessShards int, log io.Writer) (*Testbed,
 			{Name: Global, Shards: 1},
 			{Name: Visibility, Shards: vitessShards},
 		},
-		VTComboFlags: []string{"--enable-buffer", "--queryserver-config-transaction-timeout=5s"},
+		VTComboFlags: []string{"--enable-buffer", "--buffer-window=8s", "--buffer-max-failover-duration=10s", "--queryserver-config-transaction-timeout=5s"},
 		Log:          log,
 	})
 	if err != nil {
@@ -106,19 +108,19 @@ func Keyspaces(suffix string, vitessShards int, profiles ...vschema.Profile) ([]
 // recorded the versions of their schema. If this fails, the cluster remains the caller's to stop.
 func On(running *cluster.Cluster, suffix string, profiles ...vschema.Profile) (*Testbed, error) {
 	t := &Testbed{Cluster: running, suffix: suffix}
-	if err := recordVersion(sqlplugin.DbKindMain, t.MainConfig()); err != nil {
+	if err := RecordVersion(sqlplugin.DbKindMain, t.MainConfig()); err != nil {
 		return nil, err
 	}
 	for _, profile := range profiles {
-		if err := recordVersion(sqlplugin.DbKindVisibility, t.VisibilityConfig(profile)); err != nil {
+		if err := RecordVersion(sqlplugin.DbKindVisibility, t.VisibilityConfig(profile)); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-// recordVersion writes the version of a store's schema, which a Temporal server asks for at its start.
-func recordVersion(kind sqlplugin.DbKind, cfg *config.SQL) error {
+// RecordVersion writes the version of a store's schema, which a Temporal server asks for at its start.
+func RecordVersion(kind sqlplugin.DbKind, cfg *config.SQL) error {
 	db, err := sql.NewSQLAdminDB(kind, cfg, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
 	if err != nil {
 		return err
@@ -186,7 +188,7 @@ func (t *Testbed) PlainConfig(ctx context.Context, database string) (*config.SQL
 	}
 	// Both stores find their version under the name of their database. That of the main store is the higher one, which
 	// is right for both.
-	return cfg, recordVersion(sqlplugin.DbKindMain, cfg)
+	return cfg, RecordVersion(sqlplugin.DbKindMain, cfg)
 }
 
 // AllTables are the statements that create the tables of all stores in one database.

@@ -10,10 +10,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/apply"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/schema"
-	"github.com/temporal-vitess/temporal-vitess/schema/apply"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 // deadlocking answers each CREATE TABLE with an error: the first time it is sent before it is executed, the second time

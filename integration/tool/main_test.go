@@ -17,8 +17,8 @@ import (
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
+	"github.com/temporal-vitess/temporal-vitess/internal/apply"
 	"github.com/temporal-vitess/temporal-vitess/schema"
-	"github.com/temporal-vitess/temporal-vitess/schema/apply"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
@@ -110,7 +110,7 @@ func keyspacesAt(set, main, visibility string) ([]cluster.Keyspace, error) {
 		}
 	}
 	// As upstream has it.
-	ddl[vschema.Main] = append(ddl[vschema.Main], "ALTER TABLE buffered_events DROP KEY id, ADD UNIQUE KEY id (id)")
+	ddl[vschema.Main] = append(ddl[vschema.Main], "ALTER TABLE buffered_events DROP PRIMARY KEY, DROP KEY id, ADD PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, id), ADD UNIQUE KEY id (id)")
 	var keyspaces []cluster.Keyspace
 	for _, role := range vschema.Roles() {
 		all, err := schema.Load(role)

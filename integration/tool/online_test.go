@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
+	"github.com/temporal-vitess/temporal-vitess/internal/apply"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/schema"
-	"github.com/temporal-vitess/temporal-vitess/schema/apply"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 // migratingElse sends another migration in place of a CREATE TABLE, so that what is complete in the end is not what was

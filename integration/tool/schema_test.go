@@ -23,10 +23,10 @@ import (
 	"vitess.io/vitess/go/vt/sqlparser"
 
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
+	"github.com/temporal-vitess/temporal-vitess/internal/apply"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/plugin"
-	"github.com/temporal-vitess/temporal-vitess/schema/apply"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 // setUp sets up the fresh keyspaces if no test has done so before.
@@ -163,7 +163,8 @@ func TestUpdateSchemaLeavesWhatTheOperatorAdded(t *testing.T) {
 		require.Contains(t, table, "executions column tenant")
 		require.Contains(t, table, "executions index by_tenant: 1 tenant")
 		require.Contains(t, table["executions column data"], "longblob, NO")
-		require.Equal(t, "not unique, A, BTREE, YES", table["buffered_events index id: 1 id"], "upstream's indexes become those of a new set-up")
+		require.Equal(t, "not unique, A, BTREE, YES", table["buffered_events index id: 5 id"], "upstream's indexes become those of a new set-up")
+		require.Contains(t, table, "buffered_events index PRIMARY: 1 id")
 	}
 	out, err = tool(t, refused, "update-schema", "--dry-run")
 	require.NoError(t, err)

@@ -18,8 +18,8 @@ import (
 	"vitess.io/vitess/go/vt/vtenv"
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/plugin"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 // try runs a command that only reads, and returns its output.
@@ -39,7 +39,7 @@ func try(ctx context.Context, address string, flags ...string) (string, error) {
 const works = "tasks: 0 tasks of 0 subqueues to move"
 
 func TestRefusedLogins(t *testing.T) {
-	certificate, err := tls.LoadX509KeyPair(files.server, files.serverKey)
+	certificate, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
 	require.NoError(t, err)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -76,13 +76,13 @@ func TestRefusedLogins(t *testing.T) {
 			"TLS requested but server does not support TLS: leave out --tls, or start vtgate with --mysql-server-ssl-cert and --mysql-server-ssl-key"},
 		{"no TLS where vtgate wants it", onlyTLS, nil, "vtgate takes sessions with TLS only: give --tls"},
 		{"no certificate where vtgate wants one", wantsCertificate, []string{"--tls", "--tls-disable-host-verification"},
-			"check whether it wants a certificate (--tls-cert-file, --tls-key-file)"},
+			"check whether it wants a certificate (--tls-cert-file and --tls-key-file)"},
 		{"an authority that nobody knows", running.VTGateAddr(), []string{"--tls", "--tls-server-name", "vtgate.test"},
 			"certificate signed by unknown authority: give the authority that signed it (--tls-ca-file) and the name in it (--tls-server-name)"},
-		{"another authority", running.VTGateAddr(), []string{"--tls", "--tls-server-name", "vtgate.test", "--tls-ca-file", files.stranger}, "give the authority that signed it (--tls-ca-file)"},
-		{"another name", running.VTGateAddr(), []string{"--tls", "--tls-ca-file", files.authority, "--tls-server-name", "other.test"},
+		{"another authority", running.VTGateAddr(), []string{"--tls", "--tls-server-name", "vtgate.test", "--tls-ca-file", strangers.Authority}, "give the authority that signed it (--tls-ca-file)"},
+		{"another name", running.VTGateAddr(), []string{"--tls", "--tls-ca-file", files.Authority, "--tls-server-name", "other.test"},
 			"certificate is valid for vtgate.test, not other.test: give the authority that signed it (--tls-ca-file) and the name in it (--tls-server-name)"},
-		{"the endpoint is not the name", running.VTGateAddr(), []string{"--tls", "--tls-ca-file", files.authority}, "and the name in it (--tls-server-name)"},
+		{"the endpoint is not the name", running.VTGateAddr(), []string{"--tls", "--tls-ca-file", files.Authority}, "and the name in it (--tls-server-name)"},
 		{"no file with the authority", running.VTGateAddr(), []string{"--tls", "--tls-ca-file", "/nowhere/ca.pem"}, "open /nowhere/ca.pem: no such file"},
 
 		{"no such keyspace", running.VTGateAddr(), []string{"--keyspace", "nowhere"},
@@ -136,7 +136,7 @@ func TestLogins(t *testing.T) {
 
 	for _, flags := range [][]string{
 		nil,
-		{"--tls", "--tls-ca-file", files.authority, "--tls-server-name", "vtgate.test"},
+		{"--tls", "--tls-ca-file", files.Authority, "--tls-server-name", "vtgate.test"},
 		{"--tls", "--tls-disable-host-verification"},
 	} {
 		out, err := try(t.Context(), running.VTGateAddr(), flags...)
@@ -172,7 +172,7 @@ func TestLoginByEnvironment(t *testing.T) {
 	address(running.VTGateAddr())
 	t.Setenv("SQL_TLS", "true")
 	require.ErrorContains(t, run(), "give the authority that signed it")
-	t.Setenv("SQL_TLS_CA_FILE", files.authority)
+	t.Setenv("SQL_TLS_CA_FILE", files.Authority)
 	t.Setenv("SQL_TLS_SERVER_NAME", "vtgate.test")
 	require.NoError(t, run())
 }
@@ -188,8 +188,13 @@ const (
 // vtgateServer runs the MySQL server of vtgate, with a password, without a vtgate behind: it has no keyspaces.
 func vtgateServer(t *testing.T, config *tls.Config, requireTLS bool) string {
 	t.Helper()
+	return vtgateServerAt(t, "127.0.0.1:0", config, requireTLS)
+}
+
+func vtgateServerAt(t *testing.T, address string, config *tls.Config, requireTLS bool) string {
+	t.Helper()
 	users := mysql.NewAuthServerStatic("", fmt.Sprintf(`{%q: [{"Password": %q}]}`, user, password), 0)
-	listener, err := mysql.NewListener("tcp", "127.0.0.1:0", users, handler{}, 0, 0, false, false, 0, 0, true)
+	listener, err := mysql.NewListener("tcp", address, users, handler{}, 0, 0, false, false, 0, 0, true)
 	require.NoError(t, err)
 	listener.RequireSecureTransport = requireTLS
 	if config != nil {

@@ -1,2 +1,2 @@
-// Package toolconnect tests what temporal-vitess-tool says when it cannot connect, and the ways in which it can.
+// Package toolconnect tests what temporal-vitess-tool and temporal-server say when they cannot connect, and the ways in which they can.
 package toolconnect

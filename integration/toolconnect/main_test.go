@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/temporal-vitess/temporal-vitess/integration/certificates"
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
 	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
 )
@@ -17,7 +19,8 @@ const startTimeout = 5 * time.Minute
 var (
 	// running takes sessions with TLS and without.
 	running *cluster.Cluster
-	files   certificates
+	// files are for the name vtgate.test, and nobody knows the authority of strangers.
+	files, strangers certificates.Files
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +41,10 @@ func run(m *testing.M) (code int, err error) {
 	if err := os.Chmod(folder, 0o755); err != nil {
 		return 0, err
 	}
-	if files, err = writeCertificates(folder); err != nil {
+	if files, err = certificates.Write(folder, "vtgate.test"); err != nil {
+		return 0, err
+	}
+	if strangers, err = certificates.Write(filepath.Join(folder, "strangers"), "vtgate.test"); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -48,8 +54,8 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	running, err = cluster.Start(ctx, cluster.Config{Keyspaces: keyspaces, VTComboFlags: []string{
-		"--mysql-server-ssl-cert=" + files.server,
-		"--mysql-server-ssl-key=" + files.serverKey,
+		"--mysql-server-ssl-cert=" + files.Certificate,
+		"--mysql-server-ssl-key=" + files.Key,
 	}})
 	if err != nil {
 		return 0, err

@@ -21,10 +21,14 @@ const startTimeout = 5 * time.Minute
 
 // sets are sets of new keyspaces, named after the one of the main store: one for each test that changes them. The sharded
 // ones have 2 Vitess shards.
-var sets = []string{"vtctld", "vtgate", "others", "emitted", "planned", "spread", "shared", "tables"}
+var sets = []string{"vtctld", "vtgate", "others", "emitted", "planned", "spread", "shared", "tables", "ahead", "rest", "one", "two", "three", "four"}
 
 // withRows is a set whose main keyspace has a table.
 const withRows = "filled"
+
+// quoted are sets with names that have to be quoted in SQL, and one with upper case: the keyspaces of the main store, those that exist
+// once per cluster, and those of visibility.
+var quoted = [][3]string{{"temporal-prod", "temporal-prod_global", "temporal-prod_visibility"}, {"select", "Temporal_Once", "8visibility"}}
 
 // running is the Vitess of the tests. Its users may change a VSchema.
 var running *cluster.Cluster
@@ -35,6 +39,9 @@ func TestMain(m *testing.M) {
 	var keyspaces []cluster.Keyspace
 	for _, set := range sets {
 		keyspaces = append(keyspaces, newKeyspaces(set)...)
+	}
+	for _, set := range quoted {
+		keyspaces = append(keyspaces, cluster.Keyspace{Name: set[0], Shards: 2}, cluster.Keyspace{Name: set[1], Shards: 1}, cluster.Keyspace{Name: set[2], Shards: 2})
 	}
 	keyspaces = append(keyspaces, newKeyspaces(withRows)...)
 	keyspaces[len(keyspaces)-3].DDL = []string{"CREATE TABLE shards (shard_id INT NOT NULL PRIMARY KEY)"}

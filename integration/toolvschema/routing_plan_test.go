@@ -123,6 +123,33 @@ func TestRoutingPlanOfAllStatements(t *testing.T) {
 	assert.Contains(t, out, "WriteLockShards: wrong\n  no condition fixes the column of reverse_bits(range_id)")
 }
 
+func TestNamesThatNeedQuoting(t *testing.T) {
+	for _, set := range quoted {
+		t.Run(set[0], func(t *testing.T) {
+			run := func(arguments ...string) string {
+				t.Helper()
+				out, err := tool(t, running, set[0], append([]string{"--global-keyspace", set[1], "--visibility-keyspace", set[2]}, arguments...)...)
+				require.NoError(t, err, out)
+				return out
+			}
+			run("vschema", "apply")
+			out := run("routing-plan", "SELECT range_id FROM shards WHERE shard_id = ?")
+			assert.Contains(t, out, "keyspace       "+set[0]+"\nvindex         reverse_bits(shard_id)\n")
+			assert.Contains(t, out, "Vitess shards  1 of 2\n")
+			out = run("routing-plan", "SELECT id FROM namespaces WHERE name = ?")
+			assert.Contains(t, out, "keyspace       "+set[1]+"\n")
+			out = run("routing-plan", "SELECT run_id FROM executions_visibility WHERE namespace_id = ?")
+			assert.Contains(t, out, "keyspace       "+set[2]+"\nvindex         unicode_loose_xxhash(namespace_id)\n")
+			out = run("routing-plan", "--as-is", "INSERT INTO `"+set[0]+"`.shards (shard_id) VALUES (1), (2)")
+			assert.Contains(t, out, "Vitess shards  2 of 2\n")
+			out = run("routing-plan", "--all")
+			assert.Contains(t, out, ", 0 wrong\n")
+			out = run("doctor", "--check", "keyspaces", "--check", "vschema", "--check", "statements")
+			assert.Contains(t, out, "PASS  statements: ")
+		})
+	}
+}
+
 func TestProfileSpread(t *testing.T) {
 	const profile = "--visibility-profile"
 	_, err := tool(t, running, "spread", profile, "spread", "vschema", "apply")

@@ -15,8 +15,8 @@ import (
 	vschemapb "vitess.io/vitess/go/vt/proto/vschema"
 
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
+	"github.com/temporal-vitess/temporal-vitess/internal/compare"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/compare"
 )
 
 // ways are the two ways to reach a VSchema, as flags.

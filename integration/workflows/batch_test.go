@@ -50,7 +50,7 @@ func TestBatchOperations(t *testing.T) {
 					require.NoError(t, err)
 				}
 				query := fmt.Sprintf("TaskQueue = '%s'", target.TaskQueue)
-				eventually(t, func(collect *assert.CollectT) {
+				eventually(t, func(collect *attempt) {
 					counts, err := kinds.CountByStatus(t.Context(), target, query)
 					require.NoError(collect, err)
 					assert.Equal(collect, workflows, counts[enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING])
@@ -61,7 +61,7 @@ func TestBatchOperations(t *testing.T) {
 				}
 				_, err := target.WorkflowService().StartBatchOperation(t.Context(), request)
 				require.NoError(t, err)
-				eventually(t, func(collect *assert.CollectT) {
+				eventually(t, func(collect *attempt) {
 					job, err := target.WorkflowService().DescribeBatchOperation(t.Context(), &workflowservice.DescribeBatchOperationRequest{
 						Namespace: namespace, JobId: request.JobId,
 					})

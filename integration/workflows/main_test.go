@@ -2,14 +2,16 @@ package workflows
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
+	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -30,8 +32,12 @@ const (
 // the store of that profile.
 var profiles = vschema.Profiles()
 
-// temporalServer is the server of all tests.
-var temporalServer *server.Server
+var (
+	// temporalServer is the server of all tests.
+	temporalServer *server.Server
+	// mysqld is below its Vitess, and reads all Vitess shards.
+	mysqld *sql.DB
+)
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -50,6 +56,16 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, vitess.Stop()) }()
+
+	network, address, user := vitess.MySQL()
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User = network, address, user
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return 1, err
+	}
+	mysqld = sql.OpenDB(connector)
+	defer mysqld.Close()
 
 	log := &defectLog{}
 	defer func() { err = errors.Join(err, log.err()) }()
@@ -146,8 +162,39 @@ func forEachProfile(t *testing.T, test func(t *testing.T, namespace string)) {
 	}
 }
 
-// eventually waits until a condition comes true.
-func eventually(t *testing.T, condition func(*assert.CollectT)) {
+// eventually waits until a condition comes true, with [kinds.Patience] while what it reports changes.
+func eventually(t *testing.T, condition func(*attempt)) {
 	t.Helper()
-	require.EventuallyWithT(t, condition, time.Minute, 100*time.Millisecond)
+	var patience kinds.Patience
+	for {
+		var a attempt
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			condition(&a)
+		}()
+		<-ended
+		if a.reports == "" {
+			return
+		}
+		if err := patience.Ends(a.reports); err != nil {
+			require.FailNow(t, "The condition did not come true: "+err.Error(), a.reports)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-t.Context().Done():
+			require.FailNow(t, "The test ended before the condition came true", a.reports)
+		}
+	}
 }
+
+// attempt collects why a condition is not true yet. FailNow ends the goroutine, which is the condition's own.
+type attempt struct{ reports string }
+
+// Errorf implements assert.TestingT.
+func (a *attempt) Errorf(format string, arguments ...any) {
+	a.reports += fmt.Sprintf(format, arguments...)
+}
+
+// FailNow implements require.TestingT.
+func (a *attempt) FailNow() { runtime.Goexit() }

@@ -42,7 +42,7 @@ func TestNamespaceIsCreatedUpdatedAndDeleted(t *testing.T) {
 
 	deleted, err := target.OperatorService().DeleteNamespace(t.Context(), &operatorservice.DeleteNamespaceRequest{Namespace: name})
 	require.NoError(t, err)
-	eventually(t, func(collect *assert.CollectT) {
+	eventually(t, func(collect *attempt) {
 		for _, gone := range []string{name, deleted.DeletedNamespace} {
 			_, err := service.DescribeNamespace(t.Context(), &workflowservice.DescribeNamespaceRequest{Namespace: gone})
 			var notFound *serviceerror.NamespaceNotFound

@@ -85,7 +85,7 @@ func TestNexusOperations(t *testing.T) {
 		Id: created.Endpoint.Id, Version: created.Endpoint.Version,
 	})
 	require.NoError(t, err)
-	eventually(t, func(collect *assert.CollectT) {
+	eventually(t, func(collect *attempt) {
 		listed, err := operator.ListNexusEndpoints(t.Context(), &operatorservice.ListNexusEndpointsRequest{})
 		require.NoError(collect, err)
 		assert.Empty(collect, listed.Endpoints)

@@ -30,21 +30,21 @@ func TestSchedule(t *testing.T) {
 		}))
 
 		require.NoError(t, schedule.Pause(t.Context(), client.SchedulePauseOptions{Note: "enough"}))
-		eventually(t, func(collect *assert.CollectT) {
+		eventually(t, func(collect *attempt) {
 			description, err := schedule.Describe(t.Context())
 			require.NoError(collect, err)
 			assert.True(collect, description.Schedule.State.Paused)
 			assert.Equal(collect, actions, description.Info.NumActions)
 			assert.Empty(collect, description.Info.RunningWorkflows)
 		})
-		eventually(t, func(collect *assert.CollectT) {
+		eventually(t, func(collect *attempt) {
 			paused, err := listSchedules(t, target)
 			require.NoError(collect, err)
 			assert.Equal(collect, map[string]bool{"schedule": true}, paused)
 		})
 
 		require.NoError(t, schedule.Delete(t.Context()))
-		eventually(t, func(collect *assert.CollectT) {
+		eventually(t, func(collect *attempt) {
 			_, err := schedule.Describe(t.Context())
 			var notFound *serviceerror.NotFound
 			assert.ErrorAs(collect, err, &notFound)

@@ -129,7 +129,7 @@ func addOrderAttributes(t *testing.T, target kinds.Target) {
 	})
 	require.NoError(t, err)
 	for name := range types {
-		eventually(t, func(collect *assert.CollectT) {
+		eventually(t, func(collect *attempt) {
 			_, err := target.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Query: name + " IS NOT NULL"})
 			assert.NoError(collect, err)
 		})

@@ -38,13 +38,13 @@ func TestDeploymentVersions(t *testing.T) {
 	}
 	handle := target.WorkerDeploymentClient().GetHandle(deployment)
 	start := func(version string) client.WorkflowRun {
-		eventually(t, func(collect *assert.CollectT) {
+		eventually(t, func(collect *attempt) {
 			_, err := handle.SetCurrentVersion(t.Context(), client.WorkerDeploymentSetCurrentVersionOptions{BuildID: version})
 			require.NoError(collect, err) // not before the server has seen a worker of it
 		})
 		run, err := target.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: version, TaskQueue: target.TaskQueue}, workflowType)
 		require.NoError(t, err)
-		eventually(t, func(collect *assert.CollectT) {
+		eventually(t, func(collect *attempt) {
 			described, err := target.DescribeWorkflowExecution(t.Context(), run.GetID(), run.GetRunID())
 			require.NoError(collect, err)
 			assert.Equal(collect, version, described.WorkflowExecutionInfo.GetVersioningInfo().GetDeploymentVersion().GetBuildId())

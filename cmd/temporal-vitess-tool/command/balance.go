@@ -11,9 +11,9 @@ import (
 	"vitess.io/vitess/go/json2"
 	vschemapb "vitess.io/vitess/go/vt/proto/vschema"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/balance"
+	"github.com/temporal-vitess/temporal-vitess/internal/compare"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/balance"
-	"github.com/temporal-vitess/temporal-vitess/vschema/compare"
 )
 
 const (

@@ -3,10 +3,29 @@
 package command
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/urfave/cli/v2"
+	upstream "go.temporal.io/server/tools/common/schema"
 )
+
+// Run runs the tool and returns the exit code of the program. Errors go to its standard error.
+func Run(ctx context.Context, arguments []string, stderr io.Writer) int {
+	app := New()
+	quiet := false
+	app.ExitErrHandler = func(c *cli.Context, _ error) { quiet = c.Bool(upstream.CLIOptQuiet) }
+	err := app.RunContext(ctx, arguments)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "temporal-vitess-tool:", err)
+	if quiet {
+		return 0
+	}
+	return 1
+}
 
 // New returns the tool. It prints what a command yields to the app's Writer and what it is about to ErrWriter, and
 // returns errors; it never ends the program.
@@ -14,8 +33,8 @@ func New() *cli.App {
 	return &cli.App{
 		Name:  "temporal-vitess-tool",
 		Usage: "set up, upgrade and check Temporal's keyspaces on Vitess",
-		Flags: targetFlags(),
-		Commands: []*cli.Command{
+		Flags: append(targetFlags(), upstreamFlags()...),
+		Commands: append([]*cli.Command{
 			setupSchemaCommand(),
 			updateSchemaCommand(),
 			vschemaCommand(),
@@ -23,6 +42,14 @@ func New() *cli.App {
 			balanceCommand(),
 			doctorCommand(),
 			rehashTaskQueuesCommand(),
+			migrateCommand(),
+		}, upstreamCommands()...),
+		Before: checkPlugin,
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return fmt.Errorf("there is no command %q: see temporal-vitess-tool help", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
 		},
 		ExitErrHandler: func(*cli.Context, error) {},
 	}

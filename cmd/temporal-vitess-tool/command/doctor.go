@@ -1,16 +1,19 @@
 package command
 
 import (
-	"context"
+	"database/sql/driver"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/urfave/cli/v2"
+	"go.temporal.io/server/common/resolver"
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/doctor"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/router"
+	"github.com/temporal-vitess/temporal-vitess/plugin"
 )
 
 // Flags of doctor.
@@ -24,6 +27,7 @@ const (
 	flagHistoryShards      = "history-shards"
 	flagReplicas           = "replicas"
 	flagFull               = "full"
+	flagConnectAddr        = "connect-addr"
 )
 
 func doctorCommand() *cli.Command {
@@ -35,10 +39,11 @@ func doctorCommand() *cli.Command {
 			&cli.StringFlag{Name: flagOutput, Value: "text", Usage: "text or json"},
 			&cli.StringSliceFlag{Name: flagCheck, Usage: "name of a check to do, instead of all; may be given several times"},
 			&cli.StringFlag{Name: flagVTGateHTTP, Usage: "host:port of vtgate's status pages"},
+			&cli.StringFlag{Name: flagConnectAddr, Usage: "connectAddr of Temporal's stores, if it is not the endpoint: host:port, several with commas between"},
 			&cli.IntFlag{Name: flagMaxConns, Value: 20, Usage: "maxConns of Temporal's main store"},
 			&cli.IntFlag{Name: flagVisibilityMaxConns, Value: 10, Usage: "maxConns of Temporal's visibility store"},
 			&cli.IntFlag{Name: flagServices, Value: 4, Usage: "number of Temporal services that run: frontends, histories, matchings and workers, each with its own pools"},
-			&cli.IntFlag{Name: flagMaxRows, Value: 10000, Usage: "the connect attribute vitess_max_rows of Temporal's stores"},
+			&cli.IntFlag{Name: flagMaxRows, Value: router.DefaultMaxRows, Usage: "the connect attribute vitess_max_rows of Temporal's stores"},
 			&cli.IntFlag{Name: flagHistoryShards, Usage: "number of history shards (default: that of the cluster that runs on the keyspaces)"},
 			&cli.IntFlag{Name: flagReplicas, Value: 2, Usage: "how many replicas each Vitess shard should have; 0 for a trial"},
 			&cli.BoolFlag{Name: flagFull, Usage: "look at all task rows instead of a sample, without a time limit"},
@@ -66,6 +71,10 @@ func examine(c *cli.Context) error {
 			return fmt.Errorf("--%s has to be 0 or more", name)
 		}
 	}
+	vtgate, bare, err := t.connectors()
+	if err != nil {
+		return err
+	}
 	var failed []string
 	findings := []doctor.Finding{}
 	counts := map[doctor.Status]int{}
@@ -76,8 +85,11 @@ func examine(c *cli.Context) error {
 	}
 	err = doctor.Run(c.Context, doctor.Config{
 		Checks:             c.StringSlice(flagCheck),
-		Open:               func(context.Context) (*live.Vitess, error) { return t.open(c) },
+		VTGate:             vtgate,
+		BareVTGate:         bare,
+		VTCtld:             t.vtctld,
 		Address:            t.vtgate.ConnectAddr,
+		ConnectAddr:        c.String(flagConnectAddr),
 		TLS:                t.vtgate.TLS,
 		Keyspaces:          t.Keyspaces,
 		Profile:            t.Profile,
@@ -112,6 +124,29 @@ func examine(c *cli.Context) error {
 		return fmt.Errorf("doctor found what breaks Temporal: %s", strings.Join(failed, ", "))
 	}
 	return nil
+}
+
+// connectors connect to vtgate; bare does without the system variables among the connectAttributes, and is nil if there are
+// none.
+func (t *target) connectors() (vtgate, bare driver.Connector, err error) {
+	if vtgate, err = plugin.NewConnector(&t.vtgate, resolver.NewNoopResolver()); err != nil {
+		return nil, nil, err
+	}
+	cfg := t.vtgate
+	cfg.ConnectAttributes = map[string]string{}
+	for name, value := range t.vtgate.ConnectAttributes {
+		dsn := mysql.NewConfig()
+		dsn.Params = map[string]string{name: value}
+		// The driver leaves those for the server that are not its own.
+		if parsed, err := mysql.ParseDSN(dsn.FormatDSN()); err != nil || parsed.Params[name] == "" {
+			cfg.ConnectAttributes[name] = value
+		}
+	}
+	if len(cfg.ConnectAttributes) == len(t.vtgate.ConnectAttributes) {
+		return vtgate, nil, nil
+	}
+	bare, err = plugin.NewConnector(&cfg, resolver.NewNoopResolver())
+	return vtgate, bare, err
 }
 
 // How much of a check is printed: observations, and characters of each, such as those of a statement. --output json has

@@ -11,15 +11,17 @@ import (
 	"go.temporal.io/server/common/resolver"
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/rehash"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/plugin"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 const (
 	flagBatchSize = "batch-size"
 	flagDryRun    = "dry-run"
 	flagWatch     = "watch"
+	flagBack      = "back"
+	flagReadBoth  = "servers-read-both"
 
 	// progressEvery is how often long work prints a line.
 	progressEvery = 3 * time.Second
@@ -30,12 +32,14 @@ func rehashTaskQueuesCommand() *cli.Command {
 		Name:      "rehash-task-queues",
 		Usage:     "move tasks of subqueues that upstream's plugin has written to where this plugin reads them",
 		ArgsUsage: " ",
-		Description: "Needs all matching services stopped, and looks whether they are. The keyspaces may be on Vitess, or\n" +
-			"a database of a MySQL server (then --keyspace is the database). May be run at any time again: it goes\n" +
-			"on where it stopped.",
+		Description: "Needs all matching services stopped, and looks whether they are; or all of them at\n" +
+			"vitess_subqueue_tasks: vitess-read-both, which it cannot see. The keyspaces may be on Vitess, or a database\n" +
+			"of a MySQL server (then --keyspace is the database). May be run at any time again: it goes on where it stopped.",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: flagBatchSize, Value: 500, Usage: fmt.Sprintf("tasks to move at once, up to %d", rehash.MaxBatchSize)},
-			&cli.DurationFlag{Name: flagWatch, Value: rehash.DefaultWatch, Usage: "how long no matching service may write a heartbeat before tasks move; shorter only if none can be running"},
+			&cli.DurationFlag{Name: flagWatch, Value: rehash.DefaultWatch, Usage: "how long no matching service may write a heartbeat before tasks move; shorter only if none can be running. With --" + flagReadBoth + ", how long no task may come to the old place after they have"},
+			&cli.BoolFlag{Name: flagReadBoth, Usage: "matching services run, each with vitess_subqueue_tasks: vitess-read-both (with --" + flagBack + ", upstream-read-both); in an unsharded keyspace or a MySQL database only"},
+			&cli.BoolFlag{Name: flagBack, Usage: "move tasks the other way, to where upstream's plugin reads them"},
 			&cli.BoolFlag{Name: flagDryRun, Usage: "only count what there is to move; matching services may run"},
 		},
 		Before: noArguments,
@@ -57,6 +61,9 @@ func rehashTaskQueuesCommand() *cli.Command {
 				BatchSize:      c.Int(flagBatchSize),
 				Watch:          c.Duration(flagWatch),
 				Progress:       printProgress(c.App.Writer),
+
+				ServersReadBoth: c.Bool(flagReadBoth),
+				Back:            c.Bool(flagBack),
 			})
 			if err != nil {
 				return err
@@ -65,11 +72,16 @@ func rehashTaskQueuesCommand() *cli.Command {
 			if c.Bool(flagDryRun) {
 				return countTasks(c, r)
 			}
+			if c.Bool(flagReadBoth) {
+				if err := printMatching(c, r); err != nil {
+					return err
+				}
+			}
 			moved, err := r.Run(c.Context)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.App.Writer, "%d tasks moved; all tasks are where the plugin reads them\n", moved)
+			fmt.Fprintf(c.App.Writer, "%d tasks moved; all tasks are where %s reads them\n", moved, r.Reader())
 			return nil
 		},
 	}
@@ -92,13 +104,20 @@ func countTasks(c *cli.Context, r *rehash.Rehash) error {
 	for _, count := range counts {
 		fmt.Fprintf(c.App.Writer, "%s: %d tasks of %d subqueues to move\n", count.Table, count.Rows, count.Subqueues)
 	}
+	return printMatching(c, r)
+}
+
+// printMatching prints which matching services run, and what has to be done about them.
+func printMatching(c *cli.Context, r *rehash.Rehash) error {
 	running, err := r.Matching(c.Context)
-	if err != nil {
+	if err != nil || len(running) == 0 {
 		return err
 	}
-	if len(running) > 0 {
-		fmt.Fprintf(c.App.Writer, "matching services run, stop them first: %s\n", strings.Join(running, ", "))
+	todo := "stop them first"
+	if c.Bool(flagReadBoth) {
+		todo = "each needs " + r.ReadsBoth()
 	}
+	fmt.Fprintf(c.App.Writer, "matching services run, %s: %s\n", todo, strings.Join(running, ", "))
 	return nil
 }
 

@@ -13,10 +13,10 @@ import (
 	upstream "go.temporal.io/server/tools/common/schema"
 	"vitess.io/vitess/go/vt/sqlparser"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
-	"github.com/temporal-vitess/temporal-vitess/plugin/router"
+	"github.com/temporal-vitess/temporal-vitess/internal/inventory"
+	"github.com/temporal-vitess/temporal-vitess/internal/planner"
+	"github.com/temporal-vitess/temporal-vitess/internal/router"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/planner"
 )
 
 func routingPlanCommand() *cli.Command {
@@ -121,13 +121,10 @@ func orNone(text string) string {
 
 // maxRows is the plugin's limit for the rows of a statement: its option vitess_max_rows, or else its default.
 func (t *target) maxRows() (int, error) {
-	const (
-		option       = "vitess_max_rows"
-		defaultLimit = 10000
-	)
+	const option = "vitess_max_rows"
 	text, ok := t.vtgate.ConnectAttributes[option]
 	if !ok {
-		return defaultLimit, nil
+		return router.DefaultMaxRows, nil
 	}
 	rows, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil || rows < 1 {
@@ -176,9 +173,8 @@ func storeOf(statement string) ([]vschema.Role, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, table := range sqlparser.ExtractAllTables(parsed) {
-			table = table[strings.LastIndex(table, ".")+1:] // without its keyspace
-			if _, ok := keyspace.Tables[table]; ok && role == vschema.Visibility {
+		for _, table := range planner.Tables(parsed) {
+			if _, ok := keyspace.Tables[table.Name.String()]; ok && role == vschema.Visibility {
 				return []vschema.Role{vschema.Visibility}, nil
 			} else if ok {
 				return []vschema.Role{vschema.Main, vschema.Global}, nil

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,9 +12,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/temporal-vitess/temporal-vitess/schema/apply"
+	"github.com/temporal-vitess/temporal-vitess/internal/apply"
+	"github.com/temporal-vitess/temporal-vitess/internal/compare"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 const (
@@ -38,6 +40,8 @@ type schemaRun struct {
 	cli    *cli.Context
 	stores []apply.Store
 	runner *apply.Runner
+	// written are the files that have been written: two stores may have one keyspace.
+	written map[string]bool
 }
 
 func newSchemaRun(c *cli.Context) (*schemaRun, error) {
@@ -51,7 +55,7 @@ func newSchemaRun(c *cli.Context) (*schemaRun, error) {
 	if c.Bool(flagDryRun) && c.IsSet(flagEmit) {
 		return nil, fmt.Errorf("--%s and --%s exclude each other: neither changes anything", flagDryRun, flagEmit)
 	}
-	r := &schemaRun{target: t, cli: c, stores: apply.Stores()}
+	r := &schemaRun{target: t, cli: c, stores: apply.Stores(), written: map[string]bool{}}
 	if name := c.String(flagStore); name != "all" {
 		r.stores = []apply.Store{apply.Store(name)}
 		if !slices.Contains(apply.Stores(), r.stores[0]) {
@@ -61,11 +65,15 @@ func newSchemaRun(c *cli.Context) (*schemaRun, error) {
 	return r, nil
 }
 
-// connect connects to Vitess. The caller closes.
-func (r *schemaRun) connect() (*live.Vitess, error) {
-	vitess, err := r.open(r.cli)
+// connected connects, and calls do for each store: in turn with other runs, unless this one changes nothing.
+func (r *schemaRun) connected(do func(apply.Store) error) error {
+	vitess, err := r.openServer(r.cli)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer vitess.Close()
+	if strategy := r.cli.String(flagDDLStrategy); vitess.PlainMySQL && strategy != apply.DirectStrategy {
+		return fmt.Errorf("--%s %s is Vitess': a MySQL server answers, not a vtgate", flagDDLStrategy, strategy)
 	}
 	progress := &progress{out: r.cli.App.ErrWriter, began: time.Now()}
 	r.runner = &apply.Runner{
@@ -75,13 +83,27 @@ func (r *schemaRun) connect() (*live.Vitess, error) {
 		Progress:  progress.action,
 		Wait:      progress.migration,
 	}
-	return vitess, nil
+	each := func() error {
+		for _, store := range r.stores {
+			if err := do(store); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if !r.changes() {
+		return each()
+	}
+	return inTurn(r.cli, vitess, each)
 }
+
+// changes reports whether the run changes anything.
+func (r *schemaRun) changes() bool { return !r.cli.Bool(flagDryRun) && !r.cli.IsSet(flagEmit) }
 
 // bring does to one store what plan says: prints it, writes it into files, or runs it. A plan that is refused leaves the
 // VSchema as it is.
 func (r *schemaRun) bring(store apply.Store, state *apply.State, plan func(*apply.State) ([]apply.Action, error)) error {
-	changes, err := apply.VSchemaChanges(r.cli.Context, r.runner.Vitess, state, r.Profile)
+	changes, err := apply.VSchemaChanges(r.cli.Context, r.runner.Vitess, state, r.Profile, r.changes())
 	if err != nil {
 		return err
 	}
@@ -89,14 +111,10 @@ func (r *schemaRun) bring(store apply.Store, state *apply.State, plan func(*appl
 	if err != nil {
 		return err
 	}
-	out := r.cli.App.Writer
 	switch {
 	case r.cli.Bool(flagDryRun):
-		for _, change := range changes {
-			fmt.Fprintf(out, "VSchema of ")
-			printDifferences(r.cli, change)
-		}
-		printPlan(out, store, actions)
+		r.printChanges(changes)
+		r.printPlan(store, actions)
 		return nil
 	case r.cli.IsSet(flagEmit):
 		for _, change := range changes {
@@ -106,11 +124,8 @@ func (r *schemaRun) bring(store apply.Store, state *apply.State, plan func(*appl
 		}
 		return r.emitSQL(store, actions)
 	}
-	for _, change := range changes {
-		if err := r.runner.Vitess.ApplyVSchema(r.cli.Context, change.Keyspace, change.Live, change.Target); err != nil {
-			return err
-		}
-		fmt.Fprintf(r.cli.App.ErrWriter, "VSchema of keyspace %s: applied, and served by vtgate\n", change.Keyspace)
+	if err := r.applyVSchema(changes); err != nil {
+		return err
 	}
 	if err := r.runner.Run(r.cli.Context, store, plan); err != nil {
 		if r.cli.Context.Err() != nil {
@@ -118,22 +133,62 @@ func (r *schemaRun) bring(store apply.Store, state *apply.State, plan func(*appl
 		}
 		return err
 	}
+	// Somebody else's change of any VSchema may have undone this one where vtgate reads it.
+	if changes, err = apply.VSchemaChanges(r.cli.Context, r.runner.Vitess, state, r.Profile, true); err != nil {
+		return err
+	}
+	return r.applyVSchema(changes)
+}
+
+func (r *schemaRun) applyVSchema(changes []*live.VSchemaChange) error {
+	for _, change := range changes {
+		if err := r.runner.Vitess.ApplyVSchema(r.cli.Context, change); err != nil {
+			return err
+		}
+		fmt.Fprintf(r.cli.App.ErrWriter, "VSchema of keyspace %s: applied, and served by vtgate\n", change.Keyspace)
+	}
 	return nil
 }
 
-func printPlan(out io.Writer, store apply.Store, actions []apply.Action) {
+// inTurn calls do when no other run of the tool is at work that changes schema or VSchema.
+func inTurn(c *cli.Context, vitess *live.Vitess, do func() error) error {
+	end, err := vitess.TakeTurn(c.Context, func() {
+		fmt.Fprintln(c.App.ErrWriter, "another run of temporal-vitess-tool changes schema or VSchema: waiting for its end")
+	})
+	switch {
+	case err == nil:
+		defer end()
+	case c.Context.Err() != nil:
+		return err
+	default:
+		fmt.Fprintf(c.App.ErrWriter, "it cannot be seen whether another run of temporal-vitess-tool is at work (%v): let one end before the next begins\n", err)
+	}
+	return do()
+}
+
+func (r *schemaRun) printChanges(changes []*live.VSchemaChange) {
+	for _, change := range changes {
+		fmt.Fprintf(r.cli.App.Writer, "VSchema of ")
+		printDifferences(r.cli, change)
+	}
+}
+
+func (r *schemaRun) printPlan(store apply.Store, actions []apply.Action) {
+	out := r.cli.App.Writer
 	if len(actions) == 0 {
 		fmt.Fprintf(out, "%s: nothing to do\n", store)
 	}
 	for _, action := range actions {
-		where := "all Vitess shards"
-		if action.VitessShards != nil {
-			where = "only Vitess shards " + strings.Join(action.VitessShards, ", ")
+		where := "keyspace " + action.Keyspace + ", all Vitess shards"
+		switch {
+		case r.runner.Vitess.PlainMySQL:
+			where = "database " + action.Keyspace
+		case !action.DDL:
+			where = "keyspace " + action.Keyspace + ", the Vitess shard of the row"
+		case action.VitessShards != nil:
+			where = "keyspace " + action.Keyspace + ", only Vitess shards " + strings.Join(action.VitessShards, ", ")
 		}
-		if !action.DDL {
-			where = "the Vitess shard of the row"
-		}
-		fmt.Fprintf(out, "%s: %s, keyspace %s, %s\n  %s\n", action.Step, action.Title, action.Keyspace, where, strings.ReplaceAll(action.SQL, "\n", "\n  "))
+		fmt.Fprintf(out, "%s: %s, %s\n  %s\n", action.Step, action.Title, where, strings.ReplaceAll(action.SQL, "\n", "\n  "))
 	}
 }
 
@@ -143,12 +198,11 @@ func (r *schemaRun) emitSQL(store apply.Store, actions []apply.Action) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	for _, role := range store.Roles() {
-		name := r.Keyspaces[role]
+	for _, name := range store.Keyspaces(r.Keyspaces) {
 		var text strings.Builder
 		statements, step := 0, ""
 		for _, action := range actions {
-			if action.Role != role {
+			if action.Keyspace != name {
 				continue
 			}
 			if action.VitessShards != nil {
@@ -163,12 +217,27 @@ func (r *schemaRun) emitSQL(store apply.Store, actions []apply.Action) error {
 			statements++
 		}
 		path := filepath.Join(folder, name+".sql")
-		if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
+		more, err := r.write(path, text.String())
+		if err != nil {
 			return err
 		}
-		fmt.Fprintf(r.cli.App.Writer, "%s: %d statements\n", path, statements)
+		fmt.Fprintf(r.cli.App.Writer, "%s: %d statements%s\n", path, statements, more)
 	}
 	return nil
+}
+
+// write writes a file, or appends to one that this run has written, and returns " more" then.
+func (r *schemaRun) write(path, text string) (string, error) {
+	if !r.written[path] {
+		r.written[path] = true
+		return "", os.WriteFile(path, []byte(text), 0o644)
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	_, err = file.WriteString(text)
+	return " more", errors.Join(err, file.Close())
 }
 
 // emitPackaged writes <keyspace>.vschema.json of a store's keyspaces, as new ones have it.
@@ -177,18 +246,33 @@ func (r *schemaRun) emitPackaged(store apply.Store) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	for _, role := range store.Roles() {
-		placement, err := vschema.JSON(role, r.Profile)
+	for _, name := range store.Keyspaces(r.Keyspaces) {
+		path := filepath.Join(folder, name+".vschema.json")
+		if r.written[path] {
+			continue
+		}
+		placement, err := packaged(vschema.RolesIn(r.Keyspaces, name), r.Profile)
 		if err != nil {
 			return err
 		}
-		path := filepath.Join(folder, r.Keyspaces[role]+".vschema.json")
-		if err := os.WriteFile(path, placement, 0o644); err != nil {
+		if _, err := r.write(path, string(placement)); err != nil {
 			return err
 		}
 		fmt.Fprintf(r.cli.App.Writer, "%s: for vtctldclient ApplyVSchema --vschema-file\n", path)
 	}
 	return nil
+}
+
+// packaged is the VSchema of a new keyspace with these roles.
+func packaged(roles []vschema.Role, profile vschema.Profile) ([]byte, error) {
+	if len(roles) == 1 {
+		return vschema.JSON(roles[0], profile)
+	}
+	wanted, err := compare.WantedOf(roles, profile, "")
+	if err != nil {
+		return nil, err
+	}
+	return vschemaJSON(wanted)
 }
 
 // progress prints what is going on: each step, and within one a line every few seconds.

@@ -5,8 +5,9 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+	upstream "go.temporal.io/server/tools/common/schema"
 
-	"github.com/temporal-vitess/temporal-vitess/schema/apply"
+	"github.com/temporal-vitess/temporal-vitess/internal/apply"
 )
 
 func setupSchemaCommand() *cli.Command {
@@ -15,9 +16,15 @@ func setupSchemaCommand() *cli.Command {
 		Aliases:   []string{"setup"},
 		Usage:     "set up empty keyspaces at the newest schema version: VSchema, tables and version",
 		ArgsUsage: " ",
-		Flags:     schemaFlags(),
-		Before:    noArguments,
-		Action:    setupSchema,
+		Flags: append(withOtherFlags(schemaFlags(), upstream.CLIOptSchemaFile, upstream.CLIOptSchemaName, upstream.CLIOptDisableVersioning, upstream.CLIOptOverwrite),
+			&cli.StringFlag{Name: upstream.CLIOptVersion, Aliases: []string{"v"}, Hidden: true}),
+		Before: func(c *cli.Context) error {
+			if c.IsSet(upstream.CLIOptVersion) {
+				return fmt.Errorf("--%s: setup-schema sets up the newest version at once, with nothing left for update-schema: leave the flag out", upstream.CLIOptVersion)
+			}
+			return noOtherFlags(c)
+		},
+		Action: setupSchema,
 	}
 }
 
@@ -29,32 +36,51 @@ func setupSchema(c *cli.Context) error {
 	if c.IsSet(flagEmit) {
 		return r.emitSetup()
 	}
-	vitess, err := r.connect()
+	return r.connected(r.setUp)
+}
+
+func (r *schemaRun) setUp(store apply.Store) error {
+	out := r.cli.App.Writer
+	state, err := apply.Look(r.cli.Context, r.runner.Vitess, store, r.Keyspaces)
 	if err != nil {
 		return err
 	}
-	defer vitess.Close()
-	for _, store := range r.stores {
-		state, err := apply.Look(c.Context, vitess, store, r.Keyspaces)
-		if err != nil {
+	if state.Version() != "" {
+		_, err := apply.Setup(state)
+		if !errors.Is(err, apply.ErrSetUp) {
 			return err
 		}
-		if state.Version() != "" {
-			_, err := apply.Setup(state)
-			if !errors.Is(err, apply.ErrSetUp) {
-				return err
-			}
-			fmt.Fprintln(c.App.Writer, err)
-			continue
-		}
-		if err := r.bring(store, state, apply.Setup); err != nil {
-			return err
-		}
-		if !c.Bool(flagDryRun) {
-			fmt.Fprintf(c.App.Writer, "the %s store is set up at %s\n", store, store.Newest())
-		}
+		fmt.Fprintln(out, err)
+		return r.mendVSchema(state)
+	}
+	if err := r.bring(store, state, apply.Setup); err != nil {
+		return err
+	}
+	if !r.cli.Bool(flagDryRun) {
+		fmt.Fprintf(out, "the %s store is set up at %s\n", store, store.Newest())
 	}
 	return nil
+}
+
+// mendVSchema gives back to a store that is set up at the newest version what vtgate has lost of its VSchema: tables that
+// it no longer serves.
+func (r *schemaRun) mendVSchema(state *apply.State) error {
+	if state.Version() != state.Store.Newest() {
+		return nil
+	}
+	lost, err := apply.VSchemaLost(r.cli.Context, r.runner.Vitess, state, r.Profile)
+	if err != nil || !lost {
+		return err
+	}
+	changes, err := apply.VSchemaChanges(r.cli.Context, r.runner.Vitess, state, r.Profile, r.changes())
+	if err != nil {
+		return err
+	}
+	if r.cli.Bool(flagDryRun) {
+		r.printChanges(changes)
+		return nil
+	}
+	return r.applyVSchema(changes)
 }
 
 // emitSetup needs no connection: a new set-up is the same everywhere.

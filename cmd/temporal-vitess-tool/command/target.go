@@ -16,9 +16,10 @@ import (
 	"go.temporal.io/server/temporal/environment"
 	upstream "go.temporal.io/server/tools/common/schema"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/vtgates"
 	"github.com/temporal-vitess/temporal-vitess/plugin"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 // Flags that are not upstream's.
@@ -48,9 +49,9 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: upstream.CLIFlagTLSHostName, Usage: "name in vtgate's certificate, if not the endpoint", EnvVars: []string{"SQL_TLS_SERVER_NAME"}},
 		&cli.BoolFlag{Name: upstream.CLIFlagTLSDisableHostVerification, Usage: "do not verify vtgate's certificate", EnvVars: []string{"SQL_TLS_DISABLE_HOST_VERIFICATION"}},
 
-		&cli.StringFlag{Name: flagKeyspace, Aliases: []string{upstream.CLIOptDatabase, "db"}, Value: string(vschema.Main), Usage: "sharded keyspace of the main store", EnvVars: []string{"SQL_DATABASE"}},
+		&cli.StringFlag{Name: flagKeyspace, Aliases: []string{upstream.CLIOptDatabase, "db"}, Value: string(vschema.Main), Usage: "keyspace of the main store, sharded unless it is the global one too", EnvVars: []string{"SQL_DATABASE"}},
 		&cli.StringFlag{Name: flagGlobalKeyspace, Usage: "unsharded keyspace of the main store (default: --keyspace with _global after it)", EnvVars: []string{"VITESS_GLOBAL_KEYSPACE"}},
-		&cli.StringFlag{Name: flagVisibility, Usage: "sharded keyspace of the visibility store (default: --keyspace with _visibility after it)", EnvVars: []string{"VITESS_VISIBILITY_KEYSPACE"}},
+		&cli.StringFlag{Name: flagVisibility, Usage: "keyspace of the visibility store, sharded unless it is another's too (default: --keyspace with _visibility after it)", EnvVars: []string{"VITESS_VISIBILITY_KEYSPACE"}},
 		&cli.StringFlag{Name: flagVisibilityProfile, Value: string(vschema.ProfileNamespace), Usage: "VSchema profile of the visibility store: namespace or spread", EnvVars: []string{"VITESS_VISIBILITY_PROFILE"}},
 		&cli.StringFlag{Name: flagVTCtld, Usage: "host:port of vtctld's gRPC, where there is one to reach", EnvVars: []string{"VTCTLD"}},
 	}
@@ -62,7 +63,8 @@ func targetFlags() []cli.Flag {
 
 // target is the set of keyspaces that a command is about, and how to reach them.
 type target struct {
-	// Keyspaces are their names.
+	// Keyspaces are their names, which may be equal: in an unsharded keyspace, or a database without Vitess, all tables have
+	// their place.
 	Keyspaces map[vschema.Role]string
 	// Profile of the visibility keyspace.
 	Profile vschema.Profile
@@ -83,21 +85,19 @@ func newTarget(c *cli.Context) (*target, error) {
 		Profile: vschema.Profile(c.String(flagVisibilityProfile)),
 		vtctld:  c.String(flagVTCtld),
 	}
+	if host, port, err := vtgates.SplitHostPort(t.vtctld); err == nil {
+		t.vtctld = net.JoinHostPort(host, port)
+	}
 	if name := c.String(flagGlobalKeyspace); name != "" {
 		t.Keyspaces[vschema.Global] = name
 	}
 	if name := c.String(flagVisibility); name != "" {
 		t.Keyspaces[vschema.Visibility] = name
 	}
-	taken := map[string]bool{}
 	for _, name := range t.Keyspaces {
 		if name == "" || strings.ContainsAny(name, "`:/@") {
 			return nil, fmt.Errorf("--%s: %q is not the name of a keyspace", flagKeyspace, name)
 		}
-		if taken[name] {
-			return nil, fmt.Errorf("two keyspaces are named %q: give each its own name (--%s, --%s, --%s)", name, flagKeyspace, flagGlobalKeyspace, flagVisibility)
-		}
-		taken[name] = true
 	}
 	if _, err := vschema.JSON(vschema.Visibility, t.Profile); err != nil {
 		return nil, fmt.Errorf("--%s: %w", flagVisibilityProfile, err)
@@ -112,7 +112,7 @@ func (t *target) readConnection(c *cli.Context) error {
 	t.vtgate = config.SQL{
 		PluginName:        plugin.Name,
 		ConnectProtocol:   "tcp",
-		ConnectAddr:       net.JoinHostPort(c.String(upstream.CLIOptEndpoint), strconv.Itoa(c.Int(upstream.CLIOptPort))),
+		ConnectAddr:       net.JoinHostPort(vtgates.Host(c.String(upstream.CLIOptEndpoint)), strconv.Itoa(c.Int(upstream.CLIOptPort))),
 		User:              c.String(upstream.CLIOptUser),
 		Password:          c.String(upstream.CLIOptPassword),
 		ConnectAttributes: map[string]string{},
@@ -167,6 +167,15 @@ func (t *target) open(c *cli.Context) (*live.Vitess, error) {
 		return nil, err
 	}
 	return live.Open(c.Context, vtgate, t.vtctld)
+}
+
+// openServer connects to vtgate, or to a MySQL server without Vitess. The caller closes.
+func (t *target) openServer(c *cli.Context) (*live.Vitess, error) {
+	server, err := plugin.NewConnector(&t.vtgate, resolver.NewNoopResolver())
+	if err != nil {
+		return nil, err
+	}
+	return live.OpenServer(c.Context, server, t.vtctld)
 }
 
 // store configures a store on the keyspaces through the plugin, as a server would.

@@ -4,8 +4,9 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+	upstream "go.temporal.io/server/tools/common/schema"
 
-	"github.com/temporal-vitess/temporal-vitess/schema/apply"
+	"github.com/temporal-vitess/temporal-vitess/internal/apply"
 )
 
 const (
@@ -20,12 +21,12 @@ func updateSchemaCommand() *cli.Command {
 		Aliases:   []string{"update"},
 		Usage:     "bring keyspaces from their schema version to a newer one",
 		ArgsUsage: " ",
-		Flags: append(schemaFlags(),
+		Flags: append(withOtherFlags(schemaFlags(), upstream.CLIOptSchemaDir, upstream.CLIOptSchemaName),
 			&cli.StringFlag{Name: flagVersion, Aliases: []string{"v"}, Usage: "version to stop at (default: the newest); needs --" + flagStore},
 			&cli.StringFlag{Name: flagFromVersion, Usage: "with --" + flagEmit + ": version to start from, without a connection; needs --" + flagStore},
 			&cli.BoolFlag{Name: flagKeepColumns, Usage: "at the newest version, leave columns (NOT NULL, defaults, order) as upstream's updates leave them: saves one rebuild of most tables"},
 		),
-		Before: noArguments,
+		Before: noOtherFlags,
 		Action: updateSchema,
 	}
 }
@@ -46,34 +47,28 @@ func updateSchema(c *cli.Context) error {
 		}
 		return r.emitUpdate(r.stores[0])
 	}
-	vitess, err := r.connect()
+	return r.connected(r.update)
+}
+
+func (r *schemaRun) update(store apply.Store) error {
+	to := r.cli.String(flagVersion)
+	state, err := apply.Look(r.cli.Context, r.runner.Vitess, store, r.Keyspaces)
 	if err != nil {
 		return err
 	}
-	defer vitess.Close()
-	plan := func(state *apply.State) ([]apply.Action, error) {
-		return apply.Update(state, c.String(flagVersion), c.Bool(flagKeepColumns))
+	if err := apply.CheckUpdate(state, to); err != nil {
+		return err
 	}
-	for _, store := range r.stores {
-		state, err := apply.Look(c.Context, vitess, store, r.Keyspaces)
-		if err != nil {
-			return err
-		}
-		if err := apply.CheckUpdate(state, c.String(flagVersion)); err != nil {
-			return err
-		}
-		if err := r.bring(store, state, plan); err != nil {
-			return err
-		}
-		if c.Bool(flagDryRun) || c.IsSet(flagEmit) {
-			continue
-		}
-		version := c.String(flagVersion)
-		if version == "" {
-			version = store.Newest()
-		}
-		fmt.Fprintf(c.App.Writer, "the %s store is at %s\n", store, version)
+	err = r.bring(store, state, func(state *apply.State) ([]apply.Action, error) {
+		return apply.Update(state, to, r.cli.Bool(flagKeepColumns))
+	})
+	if err != nil || !r.changes() {
+		return err
 	}
+	if to == "" {
+		to = store.Newest()
+	}
+	fmt.Fprintf(r.cli.App.Writer, "the %s store is at %s\n", store, to)
 	return nil
 }
 

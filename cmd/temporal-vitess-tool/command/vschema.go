@@ -3,7 +3,6 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,11 +11,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	vschemapb "vitess.io/vitess/go/vt/proto/vschema"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/compare"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/compare"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 const (
@@ -65,21 +65,24 @@ func vschemaCommand() *cli.Command {
 	}
 }
 
-// chosenRoles are those of the keyspaces that the arguments name: all if there are none.
-func chosenRoles(c *cli.Context, t *target) ([]vschema.Role, error) {
-	if !c.Args().Present() {
-		return vschema.Roles(), nil
+// chosenKeyspaces are those that the arguments name: all if there are none.
+func chosenKeyspaces(c *cli.Context, t *target) ([]string, error) {
+	var names []string
+	for _, role := range vschema.Roles() {
+		if !slices.Contains(names, t.Keyspaces[role]) {
+			names = append(names, t.Keyspaces[role])
+		}
 	}
-	var roles []vschema.Role
+	if !c.Args().Present() {
+		return names, nil
+	}
 	for _, name := range c.Args().Slice() {
-		i := slices.IndexFunc(vschema.Roles(), func(role vschema.Role) bool { return t.Keyspaces[role] == name })
-		if i < 0 {
+		if !slices.Contains(names, name) {
 			return nil, fmt.Errorf("%q is none of the keyspaces %s, %s and %s: name them with --%s, --%s and --%s; flags go before arguments", name,
 				t.Keyspaces[vschema.Main], t.Keyspaces[vschema.Global], t.Keyspaces[vschema.Visibility], flagKeyspace, flagGlobalKeyspace, flagVisibility)
 		}
-		roles = append(roles, vschema.Roles()[i])
 	}
-	return roles, nil
+	return c.Args().Slice(), nil
 }
 
 func printVSchema(c *cli.Context) error {
@@ -87,13 +90,13 @@ func printVSchema(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	roles, err := chosenRoles(c, t)
+	keyspaces, err := chosenKeyspaces(c, t)
 	if err != nil {
 		return err
 	}
 	all := make(map[string]json.RawMessage)
-	for _, role := range roles {
-		wanted, err := compare.Wanted(role, t.Profile, c.String(flagVindexFunction))
+	for _, name := range keyspaces {
+		wanted, err := compare.WantedOf(vschema.RolesIn(t.Keyspaces, name), t.Profile, c.String(flagVindexFunction))
 		if err != nil {
 			return err
 		}
@@ -101,8 +104,8 @@ func printVSchema(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		all[t.Keyspaces[role]] = text
-		if len(roles) == 1 {
+		all[name] = text
+		if len(keyspaces) == 1 {
 			_, err := c.App.Writer.Write(text)
 			return err
 		}
@@ -131,34 +134,25 @@ func printJSON(c *cli.Context, value any) error {
 	return encoder.Encode(value)
 }
 
-// compareKeyspaces compares the live VSchema of the chosen keyspaces. The caller closes the connection unless there is an
-// error.
-func compareKeyspaces(c *cli.Context, dropUnknown bool) (*live.Vitess, []*live.VSchemaChange, error) {
+// connectTo connects, and returns the names of the keyspaces that the arguments name. The caller closes the connection
+// unless there is an error.
+func connectTo(c *cli.Context) (*target, *live.Vitess, []string, error) {
 	t, err := newTarget(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	roles, err := chosenRoles(c, t)
+	keyspaces, err := chosenKeyspaces(c, t)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	vitess, err := t.open(c)
 	if err != nil {
-		return nil, nil, err
-	}
-	options := live.VSchemaOptions{Profile: t.Profile, Function: c.String(flagVindexFunction), DropUnknown: dropUnknown}
-	var changes []*live.VSchemaChange
-	for _, role := range roles {
-		change, err := vitess.CompareVSchema(c.Context, t.Keyspaces[role], role, options)
-		if err != nil {
-			return nil, nil, errors.Join(err, vitess.Close())
-		}
-		changes = append(changes, change)
+		return nil, nil, nil, err
 	}
 	if !vitess.SeesWholeVSchema() {
 		fmt.Fprintf(c.App.ErrWriter, "vtgate does not show sequences, types of tables and column lists: give --%s to see them\n", flagVTCtld)
 	}
-	return vitess, changes, nil
+	return t, vitess, keyspaces, nil
 }
 
 func diffVSchema(c *cli.Context) error {
@@ -166,7 +160,7 @@ func diffVSchema(c *cli.Context) error {
 		return err
 	}
 	output := c.String(flagOutput)
-	vitess, changes, err := compareKeyspaces(c, false)
+	t, vitess, keyspaces, err := connectTo(c)
 	if err != nil {
 		return err
 	}
@@ -178,7 +172,11 @@ func diffVSchema(c *cli.Context) error {
 	}
 	results := []result{}
 	different, unknown := 0, 0
-	for _, change := range changes {
+	for _, name := range keyspaces {
+		change, err := vitess.CompareVSchema(c.Context, name, vschema.RolesIn(t.Keyspaces, name), live.VSchemaOptions{Profile: t.Profile, Function: c.String(flagVindexFunction)})
+		if err != nil {
+			return err
+		}
 		differences := change.Differences
 		if differences == nil {
 			differences = []compare.Difference{}
@@ -228,14 +226,34 @@ func printDifferences(c *cli.Context, change *live.VSchemaChange) {
 }
 
 func applyVSchema(c *cli.Context) error {
-	dropUnknown := c.Bool("drop-unknown")
-	vitess, changes, err := compareKeyspaces(c, dropUnknown)
+	t, vitess, keyspaces, err := connectTo(c)
 	if err != nil {
 		return err
 	}
 	defer vitess.Close()
+	apply := func() error { return applyTo(c, t, vitess, keyspaces) }
+	if c.IsSet(flagEmit) {
+		return apply()
+	}
+	return inTurn(c, vitess, apply)
+}
+
+// applyTo makes the changes of all keyspaces if all of them can be made.
+func applyTo(c *cli.Context, t *target, vitess *live.Vitess, keyspaces []string) error {
+	options := live.VSchemaOptions{Profile: t.Profile, Function: c.String(flagVindexFunction), DropUnknown: c.Bool("drop-unknown")}
+	var changes []*live.VSchemaChange
 	var moving, unknown int
-	for _, change := range changes {
+	for _, name := range keyspaces {
+		change, err := vitess.CompareVSchema(c.Context, name, vschema.RolesIn(t.Keyspaces, name), options)
+		if err != nil {
+			return err
+		}
+		if !c.IsSet(flagEmit) {
+			if change, err = vitess.Current(c.Context, change); err != nil {
+				return err
+			}
+		}
+		changes = append(changes, change)
 		if len(change.Differences) > 0 {
 			printDifferences(c, change)
 		}
@@ -246,7 +264,7 @@ func applyVSchema(c *cli.Context) error {
 			switch {
 			case d.MovesRows():
 				moving++
-			case d.Unknown() && !dropUnknown:
+			case d.Unknown() && !options.DropUnknown:
 				unknown++
 			}
 		}
@@ -274,7 +292,7 @@ func applyChange(c *cli.Context, vitess *live.Vitess, change *live.VSchemaChange
 	if folder := c.String(flagEmit); folder != "" {
 		return emitVSchema(c, folder, vitess, change)
 	}
-	if err := vitess.ApplyVSchema(c.Context, change.Keyspace, change.Live, change.Target); err != nil {
+	if err := vitess.ApplyVSchema(c.Context, change); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "keyspace %s: applied, and served by vtgate\n", change.Keyspace)
@@ -282,6 +300,10 @@ func applyChange(c *cli.Context, vitess *live.Vitess, change *live.VSchemaChange
 }
 
 func emitVSchema(c *cli.Context, folder string, vitess *live.Vitess, change *live.VSchemaChange) error {
+	if proto.Equal(change.Live, change.Target) {
+		fmt.Fprintf(c.App.Writer, "keyspace %s: the topology has it all, for vtctldclient RebuildVSchemaGraph\n", change.Keyspace)
+		return nil
+	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}

@@ -4,51 +4,76 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
+	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/blang/semver/v4"
-	"github.com/go-sql-driver/mysql"
+	"github.com/google/uuid"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/vtgates"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
-// Errors of MySQL servers, by their numbers.
-const (
-	errSyntax     = 1064
-	errManyParsed = 1149 // vtgate's answer to several statements, if the client has not announced them
-	errAborted    = 1317
-)
-
-func serverError(err error, numbers ...uint16) bool {
-	var server *mysql.MySQLError
-	if !errors.As(err, &server) {
-		return false
-	}
-	for _, number := range numbers {
-		if server.Number == number {
-			return true
-		}
-	}
-	return false
-}
+// settingsTimeout is how long a session with system variables of the connectAttributes may take to open, which a Vitess shard
+// that hangs does not let it.
+const settingsTimeout = 10 * time.Second
 
 func checkReachability(ctx context.Context, e *examination, seen *observations) error {
-	opened, err := e.Open(ctx)
+	connector, first := e.VTGate, ctx
+	if e.BareVTGate != nil {
+		var cancel context.CancelFunc
+		first, cancel = context.WithTimeout(ctx, settingsTimeout)
+		defer cancel()
+	}
+	db, err := live.Connect(first, connector)
+	if err != nil && e.BareVTGate != nil {
+		var bareErr error
+		if db, bareErr = live.Connect(ctx, e.BareVTGate); bareErr == nil {
+			connector = e.BareVTGate
+			seen.fail("a server answers at %s, but opens no session with the connectAttributes: %v", e.Address, err)
+			seen.advise("If keyspaces names a Vitess shard that is down, that is why: vtgate checks system variables on one. Else correct the attribute that the error names.")
+			err = nil
+		}
+	}
 	if err != nil {
 		seen.fail("%v", err)
 		return nil
 	}
-	e.vitess = opened
-	seen.pass("vtgate at %s answers", e.Address)
-	if opened.VTCtld != nil {
-		seen.pass("vtctld answers")
-	} else {
-		seen.pass("vtctld is not asked: without --vtctld, some checks see less")
+	is, err := live.IsVTGate(ctx, db)
+	switch {
+	case err != nil:
+		seen.fail("%v", err)
+	case !is && !e.oneDatabase():
+		seen.fail("a MySQL server answers, not a vtgate: check --endpoint and --port (vtgate's MySQL port). If Temporal is to run on MySQL without Vitess, name its database as --keyspace and --global-keyspace")
 	}
+	if err != nil || !is && !e.oneDatabase() {
+		_ = db.Close()
+		return nil
+	}
+	e.vitess, e.plain = &live.Vitess{DB: db}, !is
+	if e.plain {
+		seen.pass("a MySQL server at %s answers, without Vitess", e.Address)
+		return nil
+	}
+	seen.pass("vtgate at %s answers", e.Address)
+	if e.VTCtld == "" {
+		seen.pass("vtctld is not asked: without --vtctld, some checks see less")
+		return nil
+	}
+	withVTCtld, err := live.Open(ctx, connector, e.VTCtld)
+	if err != nil {
+		seen.fail("%v", err)
+		return nil
+	}
+	_ = db.Close()
+	e.vitess = withVTCtld
+	seen.pass("vtctld answers")
 	return nil
 }
 
@@ -71,6 +96,77 @@ func checkTLS(_ context.Context, e *examination, seen *observations) error {
 	return nil
 }
 
+// sessionsToVTGates is how many sessions are opened at once to see whether several vtgates are behind one address.
+const sessionsToVTGates = 8
+
+func checkVTGates(ctx context.Context, e *examination, seen *observations) error {
+	connectAddr := e.ConnectAddr
+	if connectAddr == "" {
+		connectAddr = e.Address
+	}
+	addresses := map[string]bool{}
+	for address := range strings.SplitSeq(connectAddr, ",") {
+		host, port, err := vtgates.SplitHostPort(strings.TrimSpace(address))
+		if err != nil {
+			return fmt.Errorf("%q has to be host:port: %w", address, err)
+		}
+		found, err := net.DefaultResolver.LookupHost(ctx, host)
+		if err != nil { // names may be known to Temporal's machines only
+			found = []string{host}
+		}
+		for _, ip := range found {
+			addresses[net.JoinHostPort(ip, port)] = true
+		}
+	}
+	if len(addresses) > 1 {
+		seen.pass("%s stands for %d addresses", connectAddr, len(addresses))
+		return nil
+	}
+	several, err := e.severalVTGates(ctx)
+	switch {
+	case several && e.ConnectAddr == "":
+		seen.pass("several vtgates are behind %s", connectAddr)
+	case e.Replicas == 0:
+		seen.pass("%s is one address, which is enough for a trial (--replicas 0)", connectAddr)
+	case err != nil:
+		seen.skip("%s is one address, and what is behind it cannot be seen: %v", connectAddr, err)
+	default:
+		seen.warn("%s is one address, and %d connections at once reached one vtgate", connectAddr, sessionsToVTGates)
+	}
+	return nil
+}
+
+// severalVTGates reports whether connections that are opened at once reach different vtgates. The identifier of a session
+// is a UUID of version 1 (go/vt/vtgate/plugin_mysql_server.go): the machine, and a number that each process draws and counts
+// up where two are asked for at the same time.
+func (e *examination) severalVTGates(ctx context.Context) (bool, error) {
+	const drift = 8 // of that number, among sessions that were opened at once
+	var first uuid.UUID
+	for i := range sessionsToVTGates {
+		session, err := e.vitess.DB.Conn(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer session.Close() // after all are open
+		var text string
+		if err := session.QueryRowContext(ctx, "SELECT @@session_uuid").Scan(&text); err != nil {
+			return false, err
+		}
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return false, fmt.Errorf("@@session_uuid: %w", err)
+		}
+		if i == 0 {
+			first = id
+		}
+		apart := id.ClockSequence() - first.ClockSequence()
+		if !slices.Equal(id.NodeID(), first.NodeID()) || max(apart, -apart) > drift {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // Versions that this project's tests run on.
 const (
 	testedVitessMajor = 24
@@ -87,12 +183,14 @@ var (
 var versionNumber = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
 
 func checkVersions(ctx context.Context, e *examination, seen *observations) error {
-	var comment string
-	if err := e.vitess.DB.QueryRowContext(ctx, "SELECT @@version_comment").Scan(&comment); err != nil {
-		return err
+	if !e.plain {
+		var comment string
+		if err := e.vitess.DB.QueryRowContext(ctx, "SELECT @@version_comment").Scan(&comment); err != nil {
+			return err
+		}
+		judgeVitess(comment, seen)
 	}
-	judgeVitess(comment, seen)
-	return e.onEach(ctx, seen, func(ctx context.Context, _ vschema.Role, _ string, session *sql.Conn, seen *observations) error {
+	e.onEach(ctx, e.homes, seen, func(ctx context.Context, _ place, session *sql.Conn, seen *observations) error {
 		var version string
 		if err := session.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
 			return err
@@ -100,6 +198,7 @@ func checkVersions(ctx context.Context, e *examination, seen *observations) erro
 		judgeMySQL(version, seen)
 		return nil
 	})
+	return nil
 }
 
 // judgeVitess reads vtgate's version_comment, such as "Version: 24.0.3 (Git revision …".
@@ -160,14 +259,41 @@ func checkTransactionMode(ctx context.Context, e *examination, seen *observation
 const wantedIsolation = "READ-COMMITTED"
 
 func checkIsolation(ctx context.Context, e *examination, seen *observations) error {
-	return e.onEachVariables(ctx, seen, []string{"transaction_isolation"}, func(values map[string]string, seen *observations) {
-		switch isolation := values["transaction_isolation"]; isolation {
-		case wantedIsolation:
-			seen.pass("%s", isolation)
-		default:
-			seen.fail("%s, though the session asks for %s", isolation, wantedIsolation)
+	const variable = "transaction_isolation"
+	// vtgate answers @@transaction_isolation by itself, with what the session asked for. These tables need no privilege.
+	read := func(ctx context.Context, session *sql.Conn, table string) (isolation string, err error) {
+		err = session.QueryRowContext(ctx, "SELECT variable_value FROM performance_schema."+table+" WHERE variable_name = '"+variable+"'").Scan(&isolation)
+		return isolation, err
+	}
+	e.onEach(ctx, e.homes, seen, func(ctx context.Context, _ place, session *sql.Conn, seen *observations) error {
+		own, err := read(ctx, session, "global_variables")
+		if err != nil {
+			return err
 		}
+		if own == wantedIsolation {
+			seen.pass("%s", own)
+			return nil
+		}
+		if e.plain {
+			seen.pass("%s is mysqld's own, and the plugin's connections have %s", own, wantedIsolation)
+			return nil
+		}
+		if _, err := session.ExecContext(ctx, "SET "+variable+"='"+wantedIsolation+"'"); err != nil {
+			return err
+		}
+		defer func() { _, _ = session.ExecContext(context.WithoutCancel(ctx), "SET "+variable+"='"+own+"'") }()
+		asked, err := read(ctx, session, "session_variables")
+		switch {
+		case err != nil:
+			return err
+		case asked == wantedIsolation:
+			seen.warn("%s is mysqld's own: the plugin's connections ask a Vitess shard before they have another", own)
+		default:
+			seen.fail("%s, though the session asks for %s", asked, wantedIsolation)
+		}
+		return nil
 	})
+	return nil
 }
 
 func checkFoundRows(ctx context.Context, e *examination, seen *observations) error {
@@ -185,7 +311,7 @@ func checkFoundRows(ctx context.Context, e *examination, seen *observations) err
 
 func checkMultiStatements(ctx context.Context, e *examination, seen *observations) error {
 	rows, err := e.vitess.DB.QueryContext(ctx, "SELECT 1; SELECT 2")
-	if serverError(err, errSyntax, errManyParsed) {
+	if live.Refused(err, live.ErrnoSyntax, live.ErrnoManyParsed) {
 		seen.warn("two statements in one packet are refused: %v", err)
 		return nil
 	}
@@ -207,7 +333,7 @@ const largestStatement = 8 << 20
 
 func checkPacketSize(ctx context.Context, e *examination, seen *observations) error {
 	const variable = "max_allowed_packet"
-	err := e.onEachVariables(ctx, seen, []string{variable}, func(values map[string]string, seen *observations) {
+	e.onEachVariables(ctx, seen, []string{variable}, func(values map[string]string, seen *observations) {
 		size, err := strconv.Atoi(values[variable])
 		switch {
 		case err != nil:
@@ -218,33 +344,33 @@ func checkPacketSize(ctx context.Context, e *examination, seen *observations) er
 			seen.pass("%s is %d bytes", variable, size)
 		}
 	})
-	if err != nil || !e.skipUnlessThere(vschema.Main, seen) {
-		return err
+	h := e.home(vschema.Main)
+	if len(h.places) == 0 {
+		return nil
 	}
 	// The way to mysqld has limits of its own: vtgate's --max-payload-size, and gRPC's between vtgate and vttablet.
-	keyspace, vitessShard := e.Keyspaces[vschema.Main], e.vitessShards[vschema.Main][0]
-	return e.vitess.On(ctx, keyspace, vitessShard, func(session *sql.Conn) error {
+	return e.on(ctx, h.places[0], func(session *sql.Conn) error {
 		var length int
 		err := session.QueryRowContext(ctx, "SELECT LENGTH('"+strings.Repeat("x", largestStatement)+"')").Scan(&length)
 		if err != nil {
 			text := err.Error() // may repeat the statement
-			seen.fail("a statement of %d bytes does not reach %s/%s: %.300s", largestStatement, keyspace, vitessShard, text)
+			seen.fail("a statement of %d bytes does not reach %s: %.300s", largestStatement, h.places[0], text)
 			return nil
 		}
-		seen.pass("a statement of %d bytes reaches %s/%s", largestStatement, keyspace, vitessShard)
+		seen.pass("a statement of %d bytes reaches %s", largestStatement, h.places[0])
 		return nil
 	})
 }
 
-// onEachVariables calls judge with system variables of the plugin's session on each Vitess shard's mysqld.
-func (e *examination) onEachVariables(ctx context.Context, seen *observations, names []string, judge func(values map[string]string, seen *observations)) error {
+// onEachVariables calls judge with system variables of the plugin's session on each place's mysqld.
+func (e *examination) onEachVariables(ctx context.Context, seen *observations, names []string, judge func(values map[string]string, seen *observations)) {
 	// vtgate answers @@transaction_isolation and the like by itself, with what the session asked for. This table needs no
 	// privilege.
 	query := "SELECT variable_name, variable_value FROM performance_schema.session_variables WHERE variable_name IN ('" + strings.Join(names, "', '") + "')"
-	return e.onEach(ctx, seen, func(ctx context.Context, _ vschema.Role, _ string, session *sql.Conn, seen *observations) error {
+	e.onEach(ctx, e.homes, seen, func(ctx context.Context, _ place, session *sql.Conn, seen *observations) error {
 		values := map[string]string{}
 		var variable, value string
-		err := scan(ctx, session, query, func() error {
+		err := live.EachRow(ctx, session, query, nil, func() error {
 			values[variable] = value
 			return nil
 		}, &variable, &value)

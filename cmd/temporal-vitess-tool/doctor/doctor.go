@@ -8,6 +8,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,21 +16,29 @@ import (
 
 	"go.temporal.io/server/common/auth"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
 )
 
 // Config says what to look at, and what Temporal will ask of it.
 type Config struct {
 	// Checks are the names of those to do, in any order. None means all.
 	Checks []string
-	// Open connects to vtgate, with sessions as the plugin's, and to vtctld where there is one.
-	Open func(context.Context) (*live.Vitess, error)
+	// VTGate connects to vtgate, with sessions as the plugin's.
+	VTGate driver.Connector
+	// BareVTGate does without the connectAttributes' system variables, which vtgate checks on a Vitess shard. It is nil if
+	// there are none.
+	BareVTGate driver.Connector
+	// VTCtld is the host:port of vtctld's gRPC, empty where there is none to reach.
+	VTCtld string
 	// Address is vtgate's host:port, as the operator gave it.
 	Address string
+	// ConnectAddr is the connectAddr of Temporal's stores: host:port, several with commas between. Empty means Address.
+	ConnectAddr string
 	// TLS is nil where the connection to vtgate is not encrypted.
 	TLS *auth.TLS
-	// Keyspaces are their names.
+	// Keyspaces are their names. Those of main and global are equal where one database, unsharded or on MySQL without
+	// Vitess, has both.
 	Keyspaces map[vschema.Role]string
 	// Profile of the visibility keyspace.
 	Profile vschema.Profile
@@ -107,12 +116,9 @@ func Run(ctx context.Context, cfg Config, report func(Finding)) error {
 			return fmt.Errorf("there is no check %q; there are %s", name, strings.Join(Names(), ", "))
 		}
 	}
-	e := &examination{Config: cfg, placements: map[vschema.Role]*vschema.Keyspace{}}
-	for _, role := range vschema.Roles() {
-		var err error
-		if e.placements[role], err = vschema.Load(role, cfg.Profile); err != nil {
-			return err
-		}
+	e := &examination{Config: cfg}
+	if err := e.findHomes(); err != nil {
+		return err
 	}
 	defer e.close()
 	for _, check := range checks {
@@ -143,16 +149,16 @@ func Names() []string {
 // examination is one run. Its checks run one after the other.
 type examination struct {
 	Config
-	// placements are the VSchemas that the keyspaces should have.
-	placements map[vschema.Role]*vschema.Keyspace
+	// homes are the keyspaces, each once.
+	homes []*home
 	// vitess is nil until the first check, reachability, has opened it.
 	vitess *live.Vitess
-	// vitessShards of the keyspaces that exist.
-	vitessShards map[vschema.Role][]string
-	// unserved are the Vitess shards without a primary, which are not among vitessShards.
-	unserved map[vschema.Role][]string
-	// structures of the Vitess shards, by their names; nil until a check has asked for them.
-	structures map[vschema.Role]map[string]structure
+	// plain reports that vitess is a MySQL server without Vitess. Its databases stand for the keyspaces.
+	plain bool
+	// structures of the places that could be read, by their names; nil until a check has asked for them. unread is what is
+	// to be said of the others.
+	structures map[string]structure
+	unread     *observations
 }
 
 func (e *examination) close() {
@@ -170,6 +176,8 @@ func (e *examination) perform(ctx context.Context, check check) Finding {
 	seen := newObservations()
 	if e.vitess == nil && check.name != reachability {
 		seen.skip("vtgate is not reached, see %s", reachability)
+	} else if e.plain && check.vitess {
+		seen.skip("the server is a MySQL without Vitess")
 	} else if err := check.run(ctx, e, seen); err != nil {
 		seen.fail("the check itself failed: %v", err)
 	}
@@ -177,13 +185,17 @@ func (e *examination) perform(ctx context.Context, check check) Finding {
 		seen.skip("there is nothing to look at: see %s", keyspaces)
 	}
 	found := seen.merged()
+	fix := check.fix
+	if *seen.fix != "" {
+		fix = *seen.fix
+	}
 	return Finding{
 		Check:  check.name,
 		Title:  check.title,
 		Status: found[0].Status,
 		Found:  found,
 		Why:    check.why,
-		Fix:    check.fix,
+		Fix:    fix,
 		Docs:   documentation + check.name,
 	}
 }
@@ -193,13 +205,14 @@ type observations struct {
 	// where is the Vitess shard or tablet that is looked at, empty for the whole set-up.
 	where string
 	list  *[]Observation
+	fix   *string
 }
 
-func newObservations() *observations { return &observations{list: &[]Observation{}} }
+func newObservations() *observations { return &observations{list: &[]Observation{}, fix: new(string)} }
 
 // at returns a view of the same observations, for those of one Vitess shard or tablet.
 func (o *observations) at(where string) *observations {
-	return &observations{where: where, list: o.list}
+	return &observations{where: where, list: o.list, fix: o.fix}
 }
 
 func (o *observations) add(status Status, format string, arguments ...any) {
@@ -215,10 +228,14 @@ func (o *observations) skip(format string, arguments ...any) { o.add(Skip, forma
 func (o *observations) warn(format string, arguments ...any) { o.add(Warn, format, arguments...) }
 func (o *observations) fail(format string, arguments ...any) { o.add(Fail, format, arguments...) }
 
-// good adds an observation if there is none yet: nothing is wrong.
-func (o *observations) good(format string, arguments ...any) {
-	if len(*o.list) == 0 {
-		o.pass(format, arguments...)
+// advise says how to fix what is seen, in place of what the check says in general.
+func (o *observations) advise(fix string) { *o.fix = fix }
+
+// good adds an observation if that many things were looked at, and nothing is wrong with them.
+func (o *observations) good(count int, format string, arguments ...any) {
+	wrong := slices.ContainsFunc(*o.list, func(seen Observation) bool { return seen.Status == Warn || seen.Status == Fail })
+	if count > 0 && !wrong {
+		o.pass("%d "+format, append([]any{count}, arguments...)...)
 	}
 }
 
@@ -231,8 +248,12 @@ func (o *observations) merged() []Observation {
 		})
 		if same < 0 {
 			found = append(found, observation)
-		} else {
-			found[same].Where = append(found[same].Where, observation.Where...)
+			continue
+		}
+		for _, where := range observation.Where {
+			if !slices.Contains(found[same].Where, where) {
+				found[same].Where = append(found[same].Where, where)
+			}
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Observation) int { return cmp.Compare(severity[b.Status], severity[a.Status]) })

@@ -12,7 +12,7 @@ import (
 	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
 	"vitess.io/vitess/go/vt/topo/topoproto"
 
-	"github.com/temporal-vitess/temporal-vitess/vschema"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 )
 
 // debugVars is the page /debug/vars of a vtgate or vttablet.
@@ -73,12 +73,12 @@ type tablet struct {
 	serving     bool
 }
 
-// tablets are those of a keyspace.
+// tablets are those of a keyspace, as vtgate sees them.
 func (e *examination) tablets(ctx context.Context, keyspace string) ([]tablet, error) {
 	var found []tablet
 	var t tablet
 	var cell, of, shard, state, hostname, since string
-	err := scan(ctx, e.vitess.DB, "SHOW VITESS_TABLETS", func() error {
+	err := live.EachRow(ctx, e.vitess.DB, "SHOW VITESS_TABLETS", nil, func() error {
 		if of == keyspace {
 			t.vitessShard, t.serving = keyspace+"/"+shard, state == "SERVING"
 			found = append(found, t)
@@ -93,7 +93,7 @@ const needed = "needs the vttablets' HTTP ports: give --vtctld, which knows them
 
 // eachTablet calls judge with the /debug/vars of each vttablet that is or can become a primary. What cannot be reached
 // is skipped.
-func (e *examination) eachTablet(ctx context.Context, seen *observations, judge func(t tablet, vars debugVars, seen *observations) error) error {
+func (e *examination) eachTablet(ctx context.Context, seen *observations, judge func(h *home, t tablet, vars debugVars, seen *observations) error) error {
 	var combined debugVars
 	if e.VTGateHTTP != "" {
 		vars, err := readDebugVars(ctx, e.VTGateHTTP)
@@ -108,23 +108,17 @@ func (e *examination) eachTablet(ctx context.Context, seen *observations, judge 
 		seen.skip(needed)
 		return nil
 	}
-	for _, role := range vschema.Roles() {
-		if !e.skipUnlessThere(role, seen) {
+	for _, h := range e.homes {
+		if !e.skipUnlessExists(h, seen) {
 			continue
 		}
-		tablets, err := e.tablets(ctx, e.Keyspaces[role])
+		tablets, err := e.tablets(ctx, h.name)
+		var addresses map[string]string
+		if combined == nil {
+			tablets, addresses, err = e.recordedTablets(ctx, h.name)
+		}
 		if err != nil {
 			return err
-		}
-		addresses := map[string]string{}
-		if combined == nil {
-			response, err := e.vitess.VTCtld.GetTablets(ctx, &vtctldatapb.GetTabletsRequest{Keyspace: e.Keyspaces[role]})
-			if err != nil {
-				return err
-			}
-			for _, t := range response.Tablets {
-				addresses[topoproto.TabletAliasString(t.Alias)] = net.JoinHostPort(t.Hostname, strconv.Itoa(int(t.PortMap["vt"])))
-			}
 		}
 		for _, t := range tablets {
 			if t.tabletType != "PRIMARY" && t.tabletType != "REPLICA" {
@@ -138,10 +132,27 @@ func (e *examination) eachTablet(ctx context.Context, seen *observations, judge 
 					continue
 				}
 			}
-			if err := judge(t, vars, at); err != nil {
-				return fmt.Errorf("%s: %w", at.where, err)
+			if err := judge(h, t, vars, at); err != nil {
+				at.fail("%v", err)
 			}
 		}
 	}
 	return nil
+}
+
+// recordedTablets are those of a keyspace in the topology, with the addresses of their status pages by alias. A vtgate goes on
+// showing tablets for a while that are no longer there, as after a Reshard.
+func (e *examination) recordedTablets(ctx context.Context, keyspace string) ([]tablet, map[string]string, error) {
+	response, err := e.vitess.VTCtld.GetTablets(ctx, &vtctldatapb.GetTabletsRequest{Keyspace: keyspace})
+	if err != nil {
+		return nil, nil, fmt.Errorf("tablets of keyspace %s from vtctld: %w", keyspace, err)
+	}
+	var found []tablet
+	addresses := map[string]string{}
+	for _, t := range response.Tablets {
+		alias := topoproto.TabletAliasString(t.Alias)
+		found = append(found, tablet{alias: alias, vitessShard: t.Keyspace + "/" + t.Shard, tabletType: t.Type.String()})
+		addresses[alias] = net.JoinHostPort(t.Hostname, strconv.Itoa(int(t.PortMap["vt"])))
+	}
+	return found, addresses, nil
 }

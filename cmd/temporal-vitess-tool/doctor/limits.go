@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/session"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
@@ -19,10 +20,10 @@ var rowsExceeded = regexp.MustCompile(`Row count exceeded (\d+)`)
 
 func checkRowLimit(ctx context.Context, e *examination, seen *observations) error {
 	query := manyRows(e.MaxRows)
-	return e.onEach(ctx, seen, func(ctx context.Context, _ vschema.Role, _ string, session *sql.Conn, seen *observations) error {
+	e.onEach(ctx, e.homes, seen, func(ctx context.Context, _ place, session *sql.Conn, seen *observations) error {
 		count, row := 0, 0
-		err := scan(ctx, session, query, func() error { count++; return nil }, &row)
-		if serverError(err, errAborted) && rowsExceeded.MatchString(err.Error()) {
+		err := live.EachRow(ctx, session, query, nil, func() error { count++; return nil }, &row)
+		if live.Refused(err, live.ErrnoAborted) && rowsExceeded.MatchString(err.Error()) {
 			seen.fail("a statement may return %s rows, fewer than the %d of vitess_max_rows", rowsExceeded.FindStringSubmatch(err.Error())[1], e.MaxRows)
 			return nil
 		}
@@ -36,6 +37,7 @@ func checkRowLimit(ctx context.Context, e *examination, seen *observations) erro
 		seen.pass("a statement may return the %d rows of vitess_max_rows", count)
 		return nil
 	})
+	return nil
 }
 
 // manyRows is a query that returns that many rows and reads no table.
@@ -58,12 +60,15 @@ func checkTransactionTimeout(ctx context.Context, e *examination, seen *observat
 	if err := e.vitess.DB.QueryRowContext(ctx, "SELECT @@transaction_timeout").Scan(&milliseconds); err != nil {
 		return err
 	}
-	session := time.Duration(milliseconds) * time.Millisecond
-	if session > 0 && session <= longestTransaction {
-		seen.pass("the plugin's sessions ask for %s (connectAttributes: transaction_timeout)", session)
+	asked := time.Duration(milliseconds) * time.Millisecond
+	if asked == 0 { // connectAttributes do not say
+		asked = session.DefaultTransactionTimeout
+	}
+	if asked <= longestTransaction {
+		seen.pass("the plugin's sessions ask for %s (connectAttributes: transaction_timeout)", asked)
 		return nil
 	}
-	return e.eachTablet(ctx, seen, func(t tablet, vars debugVars, seen *observations) error {
+	return e.eachTablet(ctx, seen, func(_ *home, t tablet, vars debugVars, seen *observations) error {
 		nanoseconds, err := vars.number("TransactionTimeout", t.alias)
 		if err != nil {
 			return err
@@ -81,15 +86,12 @@ func checkTransactionTimeout(ctx context.Context, e *examination, seen *observat
 }
 
 func checkPools(ctx context.Context, e *examination, seen *observations) error {
-	return e.eachTablet(ctx, seen, func(t tablet, vars debugVars, seen *observations) error {
-		keyspace, _, _ := strings.Cut(t.vitessShard, "/")
-		connections, vitessShards := e.MaxConns*e.Services, 1
-		if keyspace == e.Keyspaces[vschema.Visibility] {
-			connections, vitessShards = e.VisibilityMaxConns*e.Services, len(e.vitessShards[vschema.Visibility])
-		} else if keyspace == e.Keyspaces[vschema.Main] {
-			vitessShards = len(e.vitessShards[vschema.Main])
-		}
-		share := (connections + vitessShards - 1) / max(vitessShards, 1)
+	if e.plain {
+		return e.checkMaxConnections(ctx, seen)
+	}
+	return e.eachTablet(ctx, seen, func(h *home, t tablet, vars debugVars, seen *observations) error {
+		connections := e.connections(h)
+		share := (connections + len(h.vitessShards) - 1) / len(h.vitessShards)
 		for _, pool := range []struct{ name, variable, flag string }{
 			// A session that counts found rows, as the plugin's does, has a pool of its own for its transactions.
 			{"transactions", "FoundRowsPoolCapacity", "--queryserver-config-transaction-cap"},
@@ -98,6 +100,10 @@ func checkPools(ctx context.Context, e *examination, seen *observations) error {
 			capacity, err := vars.number(pool.variable, t.alias)
 			if err != nil {
 				return err
+			}
+			if capacity == 0 {
+				seen.skip("has closed its pools, as without its mysqld")
+				return nil
 			}
 			if int(capacity) < share {
 				seen.fail("takes %d %s at once (%s), but Temporal's %d connections make %d for each Vitess shard",
@@ -111,36 +117,31 @@ func checkPools(ctx context.Context, e *examination, seen *observations) error {
 	})
 }
 
-func checkBuffering(ctx context.Context, e *examination, seen *observations) error {
-	if e.VTGateHTTP == "" {
-		seen.skip("only vtgate's status page tells: give --vtgate-http")
-		return nil
+// connections are those of Temporal's whose statements may all be for one keyspace.
+func (e *examination) connections(homes ...*home) int {
+	connections := 0
+	has := func(role vschema.Role) bool {
+		return slices.ContainsFunc(homes, func(h *home) bool { return h.has(role) })
 	}
-	vars, err := readDebugVars(ctx, e.VTGateHTTP)
-	if err != nil {
-		seen.skip("--vtgate-http: %v", err)
-		return nil
+	if has(vschema.Main) || has(vschema.Global) {
+		connections += e.MaxConns * e.Services
 	}
-	var commandLine []string
-	if err := json.Unmarshal(vars["cmdline"], &commandLine); err != nil {
-		return fmt.Errorf("cmdline in vtgate's /debug/vars: %w", err)
+	if has(vschema.Visibility) {
+		connections += e.VisibilityMaxConns * e.Services
 	}
-	if buffers(commandLine) {
-		seen.pass("vtgate holds statements back during a failover (--enable-buffer)")
-	} else {
-		seen.warn("vtgate's command line has no --enable-buffer")
-	}
-	return nil
+	return connections
 }
 
-// buffers reports whether a vtgate with that command line buffers. Of a flag that is given twice, the last counts.
-func buffers(commandLine []string) bool {
-	on := false
-	for _, argument := range commandLine {
-		name, value, given := strings.Cut(strings.TrimLeft(argument, "-"), "=")
-		if strings.ReplaceAll(name, "_", "-") == "enable-buffer" {
-			on = !given || slices.Contains([]string{"true", "1", "t"}, strings.ToLower(value))
-		}
+// checkMaxConnections is for a MySQL without Vitess, where each connection of Temporal's is one of mysqld.
+func (e *examination) checkMaxConnections(ctx context.Context, seen *observations) error {
+	var most int
+	if err := e.vitess.DB.QueryRowContext(ctx, "SELECT @@max_connections").Scan(&most); err != nil {
+		return err
 	}
-	return on
+	if connections := e.connections(e.homes...); most < connections {
+		seen.fail("max_connections is %d, but Temporal has %d", most, connections)
+	} else {
+		seen.pass("max_connections is %d, and Temporal has %d", most, connections)
+	}
+	return nil
 }

@@ -3,8 +3,8 @@ package doctor
 import (
 	"context"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/inventory"
-	"github.com/temporal-vitess/temporal-vitess/vschema/planner"
+	"github.com/temporal-vitess/temporal-vitess/internal/inventory"
+	"github.com/temporal-vitess/temporal-vitess/internal/planner"
 )
 
 func checkStatements(ctx context.Context, e *examination, seen *observations) error {
@@ -28,6 +28,6 @@ func checkStatements(ctx context.Context, e *examination, seen *observations) er
 			seen.fail("%s: goes to %d Vitess shards, as %s: %s", planned.Call, planned.Route.VitessShards, planned.Route.Why, planned.Statement)
 		}
 	}
-	seen.good("%d statements go to one Vitess shard each, but for background work that says so", len(all))
+	seen.good(len(all), "statements go to one Vitess shard each, but for background work that says so")
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"vitess.io/vitess/go/vt/sqlparser"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/schema"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
@@ -43,25 +44,27 @@ const expressionPart = "(expression)"
 
 const primaryKey = "primary"
 
-// expectedStructure reads the tables of a keyspace off the statements that create them.
-func expectedStructure(role vschema.Role) (structure, error) {
-	keyspace, err := schema.Load(role)
-	if err != nil {
-		return nil, err
-	}
+// expectedStructure reads the tables of a keyspace with these roles off the statements that create them.
+func expectedStructure(roles ...vschema.Role) (structure, error) {
 	expected := structure{}
-	for _, text := range keyspace.Statements {
-		statement, err := schema.Place(text, role)
+	for _, role := range roles {
+		keyspace, err := schema.Load(role)
 		if err != nil {
 			return nil, err
 		}
-		switch parsed := statement.Parsed.(type) {
-		case *sqlparser.CreateTable:
-			expected[statement.Table] = describe(parsed.TableSpec)
-		case *sqlparser.AlterTable: // CREATE INDEX, to the parser
-			for _, option := range parsed.AlterOptions {
-				if added, ok := option.(*sqlparser.AddIndexDefinition); ok {
-					expected[statement.Table].addKey(added.IndexDefinition)
+		for _, text := range keyspace.Statements {
+			parsed, err := schema.Parse(text)
+			if err != nil {
+				return nil, err
+			}
+			switch parsed := parsed.(type) {
+			case *sqlparser.CreateTable:
+				expected[parsed.Table.Name.String()] = describe(parsed.TableSpec)
+			case *sqlparser.AlterTable: // CREATE INDEX, to the parser
+				for _, option := range parsed.AlterOptions {
+					if added, ok := option.(*sqlparser.AddIndexDefinition); ok {
+						expected[parsed.Table.Name.String()].addKey(added.IndexDefinition)
+					}
 				}
 			}
 		}
@@ -162,7 +165,7 @@ func observeStructure(ctx context.Context, session *sql.Conn) (structure, error)
 		return observed[name]
 	}
 	var tableName, name, dataType, nullable, extra, collation string
-	err := scan(ctx, session, columnsQuery, func() error {
+	err := live.EachRow(ctx, session, columnsQuery, nil, func() error {
 		of(tableName).columns[strings.ToLower(name)] = column{
 			dataType:      withoutDisplayWidth(dataType),
 			nullable:      nullable == "YES",
@@ -177,7 +180,7 @@ func observeStructure(ctx context.Context, session *sql.Conn) (structure, error)
 	}
 	var part string
 	var notUnique bool
-	err = scan(ctx, session, keysQuery, func() error {
+	err = live.EachRow(ctx, session, keysQuery, nil, func() error {
 		part = strings.ToLower(part)
 		if part == "" {
 			part = expressionPart
@@ -192,27 +195,4 @@ func observeStructure(ctx context.Context, session *sql.Conn) (structure, error)
 		return nil
 	}, &tableName, &name, &notUnique, &part)
 	return observed, err
-}
-
-// queryer is a session or a pool of them.
-type queryer interface {
-	QueryContext(ctx context.Context, query string, arguments ...any) (*sql.Rows, error)
-}
-
-// scan calls row after it has read each row of a query into the targets.
-func scan(ctx context.Context, on queryer, query string, row func() error, targets ...any) error {
-	rows, err := on.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := rows.Scan(targets...); err != nil {
-			return err
-		}
-		if err := row(); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }

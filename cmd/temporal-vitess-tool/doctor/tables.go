@@ -3,105 +3,71 @@ package doctor
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/temporal-vitess/temporal-vitess/schema"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
-// sideBySide is how many Vitess shards are asked at once.
-const sideBySide = 8
-
-// onEach calls do with a session on each Vitess shard of each keyspace that exists, several at once.
-func (e *examination) onEach(ctx context.Context, seen *observations, do func(ctx context.Context, role vschema.Role, vitessShard string, session *sql.Conn, seen *observations) error) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(sideBySide)
-	var each []*observations // in the order of the Vitess shards
-	for _, role := range vschema.Roles() {
-		keyspace := e.Keyspaces[role]
-		e.skipUnlessThere(role, seen)
-		for _, vitessShard := range e.vitessShards[role] {
-			own := newObservations().at(keyspace + "/" + vitessShard)
-			each = append(each, own)
-			group.Go(func() error {
-				return e.vitess.On(groupCtx, keyspace, vitessShard, func(session *sql.Conn) error {
-					if err := do(groupCtx, role, vitessShard, session, own); err != nil {
-						return fmt.Errorf("Vitess shard %s: %w", own.where, err)
-					}
-					return nil
-				})
-			})
-		}
-	}
-	err := group.Wait()
-	for _, own := range each {
-		*seen.list = append(*seen.list, *own.list...)
-	}
-	return err
-}
-
-// skipUnlessThere reports whether there are Vitess shards of a keyspace to look at, and adds which ones there are not.
-func (e *examination) skipUnlessThere(role vschema.Role, seen *observations) bool {
-	for _, vitessShard := range e.unserved[role] {
-		seen.at(e.Keyspaces[role]+"/"+vitessShard).skip("no primary serves: see %s", keyspaces)
-	}
-	if len(e.vitessShards[role]) == 0 {
-		seen.skip("keyspace %s cannot be looked at: see %s", e.Keyspaces[role], keyspaces)
-		return false
-	}
-	return true
-}
-
-// observeStructures reads the tables of all Vitess shards, once for all checks.
-func (e *examination) observeStructures(ctx context.Context) error {
+// observeStructures reads the tables of all places, once for all checks.
+func (e *examination) observeStructures(ctx context.Context) {
 	if e.structures != nil {
-		return nil
+		return
 	}
 	var mu sync.Mutex
-	structures := map[vschema.Role]map[string]structure{}
-	for _, role := range vschema.Roles() {
-		structures[role] = map[string]structure{}
-	}
-	err := e.onEach(ctx, newObservations(), func(ctx context.Context, role vschema.Role, vitessShard string, session *sql.Conn, _ *observations) error {
+	e.structures, e.unread = map[string]structure{}, newObservations()
+	e.onEach(ctx, e.homes, e.unread, func(ctx context.Context, p place, session *sql.Conn, _ *observations) error {
 		observed, err := observeStructure(ctx, session)
 		if err != nil {
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		structures[role][vitessShard] = observed
+		e.structures[p.String()] = observed
 		return nil
 	})
-	if err == nil {
-		e.structures = structures
-	}
-	return err
 }
 
-// compareStructures calls compare with what each Vitess shard of each keyspace should have, and what it has.
-func (e *examination) compareStructures(ctx context.Context, seen *observations, compare func(role vschema.Role, expected, observed structure, seen *observations)) error {
-	if err := e.observeStructures(ctx); err != nil {
-		return err
-	}
-	for _, role := range vschema.Roles() {
-		if !e.skipUnlessThere(role, seen) {
-			continue
-		}
-		expected, err := expectedStructure(role)
+// eachStructure calls do with what each place should have, and what it has.
+func (e *examination) eachStructure(ctx context.Context, seen *observations, do func(h *home, expected, observed structure, seen *observations)) error {
+	e.observeStructures(ctx)
+	*seen.list = append(*seen.list, *e.unread.list...)
+	for _, h := range e.homes {
+		expected, err := expectedStructure(h.roles...)
 		if err != nil {
 			return err
 		}
-		for _, vitessShard := range e.vitessShards[role] {
-			compare(role, expected, e.structures[role][vitessShard], seen.at(e.Keyspaces[role]+"/"+vitessShard))
+		for _, p := range h.places {
+			if observed, ok := e.structures[p.String()]; ok {
+				do(h, expected, observed, seen.at(p.String()))
+			}
 		}
 	}
 	return nil
+}
+
+// compareStructures is eachStructure where there are any of Temporal's tables.
+func (e *examination) compareStructures(ctx context.Context, seen *observations, compare func(h *home, expected, observed structure, seen *observations)) error {
+	return e.eachStructure(ctx, seen, func(h *home, expected, observed structure, seen *observations) {
+		if observed.empty(expected) {
+			seen.skip("has none of Temporal's tables: see %s", tables)
+		} else {
+			compare(h, expected, observed, seen)
+		}
+	})
+}
+
+// empty reports whether no table is there that should be.
+func (observed structure) empty(expected structure) bool {
+	for name := range expected {
+		if observed[name] != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // eachTable calls do with the tables that should be there and are, in the order of their names.
@@ -114,8 +80,7 @@ func eachTable(expected, observed structure, do func(name string, expected, obse
 }
 
 func checkTables(ctx context.Context, e *examination, seen *observations) error {
-	homes := map[string]vschema.Role{}
-	count := 0
+	homes := map[string]*home{}
 	for _, role := range vschema.Roles() {
 		keyspace, err := schema.Load(role)
 		if err != nil {
@@ -123,31 +88,43 @@ func checkTables(ctx context.Context, e *examination, seen *observations) error 
 		}
 		for _, table := range keyspace.Tables {
 			if _, ok := homes[table.Name]; !ok {
-				homes[table.Name] = role
+				homes[table.Name] = e.home(role)
 			}
-			count++
 		}
 	}
-	err := e.compareStructures(ctx, seen, func(role vschema.Role, expected, observed structure, seen *observations) {
+	count, filled := 0, false
+	counted := map[*home]bool{}
+	err := e.eachStructure(ctx, seen, func(h *home, expected, observed structure, seen *observations) {
+		if observed.empty(expected) {
+			seen.fail("has none of Temporal's tables")
+			return
+		}
+		filled = true
+		if !counted[h] {
+			counted[h] = true
+			count += len(expected)
+		}
 		for _, name := range slices.Sorted(maps.Keys(expected)) {
 			if observed[name] == nil {
 				seen.fail("table %s is missing", name)
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(observed)) {
-			home, ours := homes[name]
-			if ours && expected[name] == nil {
-				seen.warn("table %s belongs in keyspace %s", name, e.Keyspaces[home])
+			if home, ours := homes[name]; ours && expected[name] == nil {
+				seen.warn("table %s belongs in keyspace %s", name, home.name)
 			}
 		}
 	})
-	seen.good("%d tables are where they belong, on every Vitess shard", count)
+	if !filled {
+		seen.advise(setUp)
+	}
+	seen.good(count, "tables are where they belong, on every Vitess shard")
 	return err
 }
 
 func checkColumns(ctx context.Context, e *examination, seen *observations) error {
 	count := 0
-	err := e.compareStructures(ctx, seen, func(_ vschema.Role, expected, observed structure, seen *observations) {
+	err := e.compareStructures(ctx, seen, func(_ *home, expected, observed structure, seen *observations) {
 		eachTable(expected, observed, func(name string, expected, observed *table) {
 			for _, column := range slices.Sorted(maps.Keys(expected.columns)) {
 				want := expected.columns[column]
@@ -169,7 +146,7 @@ func checkColumns(ctx context.Context, e *examination, seen *observations) error
 			}
 		})
 	})
-	seen.good("%d columns have their names, types and nullability", count)
+	seen.good(count, "columns have their names, types and nullability")
 	return err
 }
 
@@ -180,10 +157,25 @@ func nullability(c column) string {
 	return "NOT NULL"
 }
 
+// bufferedEvents is the one table whose keys are not upstream's, and upstreamKey its primary key there. Package schema says
+// why.
+const bufferedEvents = "buffered_events"
+
+var upstreamKey = []string{"shard_id", "namespace_id", "workflow_id", "run_id", "id"}
+
 func checkKeys(ctx context.Context, e *examination, seen *observations) error {
 	count := 0
-	err := e.compareStructures(ctx, seen, func(_ vschema.Role, expected, observed structure, seen *observations) {
+	err := e.compareStructures(ctx, seen, func(h *home, expected, observed structure, seen *observations) {
 		eachTable(expected, observed, func(name string, expected, observed *table) {
+			if name == bufferedEvents && slices.ContainsFunc(observed.keys, func(have index) bool {
+				return have.name == primaryKey && slices.Equal(have.columns, upstreamKey)
+			}) {
+				count++
+				if h.sharded() {
+					seen.warn("%s has upstream's primary key, with which Reshard and MoveTables do not copy it unless called with --defer-secondary-keys=false: update-schema replaces it", name)
+				}
+				return
+			}
 			for _, want := range expected.keys {
 				count++
 				of := slices.IndexFunc(observed.keys, func(have index) bool {
@@ -198,7 +190,7 @@ func checkKeys(ctx context.Context, e *examination, seen *observations) error {
 			}
 		})
 	})
-	seen.good("%d keys are there", count)
+	seen.good(count, "keys are there")
 	return err
 }
 
@@ -218,12 +210,12 @@ func parts(i index) string { return "(" + strings.Join(i.columns, ", ") + ")" }
 // checkUniqueKeys looks for what one Vitess shard alone cannot hold true.
 func checkUniqueKeys(ctx context.Context, e *examination, seen *observations) error {
 	count := 0
-	err := e.compareStructures(ctx, seen, func(role vschema.Role, expected, observed structure, seen *observations) {
-		if !e.placements[role].Sharded {
+	err := e.compareStructures(ctx, seen, func(h *home, expected, observed structure, seen *observations) {
+		if !h.sharded() {
 			return
 		}
 		eachTable(expected, observed, func(name string, expected, observed *table) {
-			shardingColumn := e.placements[role].Tables[name].ShardingColumn()
+			shardingColumn := h.placement.Tables[name].ShardingColumn()
 			for _, have := range observed.keys {
 				if !have.unique {
 					continue
@@ -245,7 +237,10 @@ func checkUniqueKeys(ctx context.Context, e *examination, seen *observations) er
 			}
 		})
 	})
-	seen.good("%d unique keys of sharded tables hold the sharding column", count)
+	seen.good(count, "unique keys of sharded tables hold the sharding column")
+	if len(*seen.list) == 0 {
+		seen.pass("there are no sharded tables")
+	}
 	return err
 }
 
@@ -254,7 +249,7 @@ const defaultCollation = "utf8mb4_0900_ai_ci"
 
 func checkCollation(ctx context.Context, e *examination, seen *observations) error {
 	count := 0
-	err := e.compareStructures(ctx, seen, func(_ vschema.Role, expected, observed structure, seen *observations) {
+	err := e.compareStructures(ctx, seen, func(_ *home, expected, observed structure, seen *observations) {
 		eachTable(expected, observed, func(name string, expected, observed *table) {
 			for _, column := range slices.Sorted(maps.Keys(expected.columns)) {
 				want := expected.columns[column]
@@ -274,6 +269,6 @@ func checkCollation(ctx context.Context, e *examination, seen *observations) err
 			}
 		})
 	})
-	seen.good("%d text columns have their collation", count)
+	seen.good(count, "text columns have their collation")
 	return err
 }

@@ -2,79 +2,148 @@ package doctor
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
+	"golang.org/x/sync/errgroup"
 	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
 
-	"github.com/temporal-vitess/temporal-vitess/vschema"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 )
 
-// checkKeyspaces also remembers the Vitess shards for the checks after it.
+// checkKeyspaces also finds the places for the checks after it.
 func checkKeyspaces(ctx context.Context, e *examination, seen *observations) error {
+	find := e.findVitessShards
+	if e.plain {
+		find = e.findDatabases
+	}
+	if err := find(ctx, seen); err != nil {
+		return err
+	}
+	e.dropSilent(ctx, seen)
+	return nil
+}
+
+// findDatabases finds those of a MySQL without Vitess.
+func (e *examination) findDatabases(ctx context.Context, seen *observations) error {
+	names, err := live.Column(ctx, e.vitess.DB, "SHOW DATABASES")
+	if err != nil {
+		return err
+	}
+	for _, h := range e.homes {
+		if !slices.Contains(names, h.name) {
+			seen.fail("there is no database %s", h.name)
+			continue
+		}
+		h.places = []place{{home: h}}
+		seen.pass("%s: a database", h.name)
+	}
+	return nil
+}
+
+func (e *examination) findVitessShards(ctx context.Context, seen *observations) error {
 	sharded, refusals := map[string]bool{}, map[string]string{}
 	var name, comment, foreignKeys string
 	var isSharded bool
-	err := scan(ctx, e.vitess.DB, "SHOW VSCHEMA KEYSPACES", func() error {
+	err := live.EachRow(ctx, e.vitess.DB, "SHOW VSCHEMA KEYSPACES", nil, func() error {
 		sharded[name], refusals[name] = isSharded, comment
 		return nil
 	}, &name, &isSharded, &foreignKeys, &comment)
 	if err != nil {
 		return err
 	}
-	e.vitessShards, e.unserved = map[vschema.Role][]string{}, map[vschema.Role][]string{}
-	for _, role := range vschema.Roles() {
-		keyspace := e.Keyspaces[role]
-		vitessShards, err := e.vitess.VitessShards(ctx, keyspace)
-		if err != nil {
+	for _, h := range e.homes {
+		if h.vitessShards, err = e.vitess.VitessShards(ctx, h.name); err != nil {
 			seen.fail("%v", err)
 			continue
 		}
-		placement := e.placements[role]
-		e.vitessShards[role] = vitessShards
-		if err := e.findPrimaries(ctx, role, seen); err != nil {
-			seen.skip("which tablets of %s serve: %v", keyspace, err)
+		if err := e.findPrimaries(ctx, h, seen); err != nil {
+			seen.skip("which tablets of %s serve: %v", h.name, err)
+			for _, vitessShard := range h.vitessShards {
+				h.places = append(h.places, place{h, vitessShard})
+			}
 		}
+		h.unsharded = h.maybeUnsharded && !sharded[h.name]
 		switch {
-		case refusals[keyspace] != "":
-			seen.fail("%s: vtgate refuses its VSchema: %s", keyspace, refusals[keyspace])
-		case placement.Sharded && !sharded[keyspace]:
-			seen.fail("%s: its VSchema says unsharded, and it should be sharded", keyspace)
-		case !placement.Sharded && sharded[keyspace]:
-			seen.fail("%s: its VSchema says sharded, and it should be unsharded", keyspace)
-		case !placement.Sharded && len(vitessShards) > 1:
-			seen.fail("%s: has %d Vitess shards, and should have one", keyspace, len(vitessShards))
-		case placement.Sharded && len(vitessShards) == 1:
-			seen.pass("%s: sharded, with one Vitess shard so far", keyspace)
-		case placement.Sharded:
-			seen.pass("%s: sharded, with %d Vitess shards", keyspace, len(vitessShards))
+		case refusals[h.name] != "":
+			seen.fail("%s: vtgate refuses its VSchema: %s", h.name, refusals[h.name])
+		case h.sharded() && !sharded[h.name]:
+			seen.fail("%s: its VSchema says unsharded, and it should be sharded", h.name)
+		case !h.sharded() && sharded[h.name]:
+			seen.fail("%s: its VSchema says sharded, and it should be unsharded", h.name)
+		case !h.sharded() && len(h.vitessShards) > 1:
+			seen.fail("%s: has %d Vitess shards, and should have one", h.name, len(h.vitessShards))
+		case h.sharded() && len(h.vitessShards) == 1:
+			seen.pass("%s: sharded, with one Vitess shard so far", h.name)
+		case h.sharded():
+			seen.pass("%s: sharded, with %d Vitess shards", h.name, len(h.vitessShards))
 		default:
-			seen.pass("%s: unsharded", keyspace)
+			seen.pass("%s: unsharded", h.name)
 		}
 	}
 	return nil
 }
 
-// findPrimaries sets the Vitess shards apart that nobody serves, which no check can look at.
-func (e *examination) findPrimaries(ctx context.Context, role vschema.Role, seen *observations) error {
-	keyspace := e.Keyspaces[role]
-	tablets, err := e.tablets(ctx, keyspace)
+// findPrimaries takes the Vitess shards that a primary serves for places.
+func (e *examination) findPrimaries(ctx context.Context, h *home, seen *observations) error {
+	tablets, err := e.tablets(ctx, h.name)
 	if err != nil {
 		return err
 	}
-	var serving []string
-	for _, vitessShard := range e.vitessShards[role] {
-		name := keyspace + "/" + vitessShard
-		if slices.ContainsFunc(tablets, func(t tablet) bool { return t.serving && t.tabletType == "PRIMARY" && t.vitessShard == name }) {
-			serving = append(serving, vitessShard)
-			continue
+	for _, vitessShard := range h.vitessShards {
+		p := place{h, vitessShard}
+		if slices.ContainsFunc(tablets, func(t tablet) bool { return t.serving && t.tabletType == "PRIMARY" && t.vitessShard == p.String() }) {
+			h.places = append(h.places, p)
+		} else {
+			seen.at(p.String()).fail("no primary serves")
 		}
-		e.unserved[role] = append(e.unserved[role], vitessShard)
-		seen.at(name).fail("no primary serves")
 	}
-	e.vitessShards[role] = serving
 	return nil
+}
+
+// answerTimeout is how long a place may take to answer at all.
+const answerTimeout = 5 * time.Second
+
+// dropSilent leaves out the places that do not answer: what serves by its health checks may hang. On these each check after
+// it would wait.
+func (e *examination) dropSilent(ctx context.Context, seen *observations) {
+	var mu sync.Mutex
+	silent := map[place]bool{}
+	var group errgroup.Group
+	group.SetLimit(sideBySide)
+	for _, h := range e.homes {
+		for _, p := range h.places {
+			group.Go(func() error {
+				readOnly := false
+				asked, cancel := context.WithTimeout(ctx, answerTimeout)
+				defer cancel()
+				err := e.on(asked, p, func(session *sql.Conn) error {
+					return session.QueryRowContext(asked, "SELECT @@global.read_only").Scan(&readOnly)
+				})
+				mu.Lock()
+				defer mu.Unlock()
+				at := seen.at(p.String())
+				switch {
+				case asked.Err() != nil && ctx.Err() == nil:
+					at.fail("does not answer within %s", answerTimeout)
+				case err != nil:
+					at.fail("does not answer: %v", err)
+				case readOnly:
+					at.fail("is read-only")
+				}
+				silent[p] = err != nil
+				return nil
+			})
+		}
+	}
+	_ = group.Wait() // which has no errors
+	for _, h := range e.homes {
+		h.places = slices.DeleteFunc(h.places, func(p place) bool { return silent[p] })
+	}
 }
 
 func checkReplicas(ctx context.Context, e *examination, seen *observations) error {
@@ -90,22 +159,21 @@ func checkReplicas(ctx context.Context, e *examination, seen *observations) erro
 
 // countTablets calls judge with the numbers of tablets that serve each Vitess shard, by their types.
 func (e *examination) countTablets(ctx context.Context, seen *observations, judge func(keyspace string, serving map[string]int, seen *observations)) error {
-	for _, role := range vschema.Roles() {
-		keyspace := e.Keyspaces[role]
-		tablets, err := e.tablets(ctx, keyspace)
+	for _, h := range e.homes {
+		tablets, err := e.tablets(ctx, h.name)
 		if err != nil {
-			seen.skip("which tablets of %s serve: %v", keyspace, err)
+			seen.skip("which tablets of %s serve: %v", h.name, err)
 			continue
 		}
-		e.skipUnlessThere(role, seen)
-		for _, vitessShard := range e.vitessShards[role] {
+		e.skipUnlessThere(h, seen)
+		for _, p := range h.places {
 			count := map[string]int{}
 			for _, t := range tablets {
-				if t.serving && t.vitessShard == keyspace+"/"+vitessShard {
+				if t.serving && t.vitessShard == p.String() {
 					count[t.tabletType]++
 				}
 			}
-			judge(keyspace, count, seen.at(keyspace+"/"+vitessShard))
+			judge(h.name, count, seen.at(p.String()))
 		}
 	}
 	return nil
@@ -129,20 +197,19 @@ func checkDurability(ctx context.Context, e *examination, seen *observations) er
 		return nil
 	}
 	policies := map[string]string{}
-	for _, role := range vschema.Roles() {
-		keyspace := e.Keyspaces[role]
-		if len(e.vitessShards[role]) == 0 {
+	for _, h := range e.homes {
+		if len(h.vitessShards) == 0 {
 			continue
 		}
-		response, err := e.vitess.VTCtld.GetKeyspace(ctx, &vtctldatapb.GetKeyspaceRequest{Keyspace: keyspace})
+		response, err := e.vitess.VTCtld.GetKeyspace(ctx, &vtctldatapb.GetKeyspaceRequest{Keyspace: h.name})
 		if err != nil {
-			return fmt.Errorf("keyspace %s from vtctld: %w", keyspace, err)
+			return fmt.Errorf("keyspace %s from vtctld: %w", h.name, err)
 		}
 		policy := response.Keyspace.Keyspace.DurabilityPolicy
 		if policy == "" {
 			policy = durabilityNone
 		}
-		policies[keyspace] = policy
+		policies[h.name] = policy
 	}
 	return e.countTablets(ctx, seen, func(keyspace string, serving map[string]int, seen *observations) {
 		policy, tablets := policies[keyspace], serving["PRIMARY"]+serving["REPLICA"]

@@ -13,22 +13,21 @@ import (
 	vschemapb "vitess.io/vitess/go/vt/proto/vschema"
 	"vitess.io/vitess/go/vt/vtgate/vindexes"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/balance"
+	"github.com/temporal-vitess/temporal-vitess/internal/compare"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
-	"github.com/temporal-vitess/temporal-vitess/vschema/balance"
-	"github.com/temporal-vitess/temporal-vitess/vschema/compare"
 )
 
 func checkVSchema(ctx context.Context, e *examination, seen *observations) error {
-	for _, role := range vschema.Roles() {
-		keyspace := e.Keyspaces[role]
-		if !e.skipUnlessThere(role, seen) {
+	for _, h := range e.homes {
+		if !e.skipUnlessExists(h, seen) {
 			continue
 		}
-		served, err := e.vitess.VSchema(ctx, keyspace)
+		served, err := e.vitess.VSchema(ctx, h.name)
 		if err != nil {
 			return err
 		}
-		wanted, err := compare.Wanted(role, e.Profile, "")
+		wanted, err := e.wantedVSchema(h)
 		if err != nil {
 			return err
 		}
@@ -40,19 +39,21 @@ func checkVSchema(ctx context.Context, e *examination, seen *observations) error
 			case difference.Kind == compare.UnknownTable && !wanted.Sharded && !e.vitess.SeesWholeVSchema():
 				// vtgate shows the tables that exist there, not those of the VSchema
 			case difference.Kind == compare.UnknownSequence:
-				own.fail("%s: %s", keyspace, difference)
+				own.fail("%s: %s", h.name, difference)
 			case difference.Unknown():
-				own.warn("%s: %s", keyspace, difference)
+				own.warn("%s: %s", h.name, difference)
 			default:
-				own.fail("%s: %s", keyspace, difference)
+				own.fail("%s: %s", h.name, difference)
 			}
 		}
 		if wanted.Sharded {
-			if err := checkVindexes(ctx, keyspace, role, wanted, served, own); err != nil {
+			if err := checkVindexes(ctx, h, wanted, served, own); err != nil {
 				return err
 			}
 		}
-		own.good("%s: its %d tables have their vindexes", keyspace, len(wanted.Tables))
+		if len(*own.list) == 0 {
+			own.pass("%s: its %d tables have their vindexes", h.name, len(wanted.Tables))
+		}
 		*seen.list = append(*seen.list, *own.list...)
 	}
 	if !e.vitess.SeesWholeVSchema() {
@@ -61,9 +62,29 @@ func checkVSchema(ctx context.Context, e *examination, seen *observations) error
 	return nil
 }
 
+// wantedVSchema is that of all roles of a keyspace.
+func (e *examination) wantedVSchema(h *home) (*vschemapb.Keyspace, error) {
+	all := &vschemapb.Keyspace{Sharded: h.sharded(), Vindexes: map[string]*vschemapb.Vindex{}, Tables: map[string]*vschemapb.Table{}}
+	for _, role := range h.roles {
+		wanted, err := compare.Wanted(role, e.Profile, "")
+		if err != nil {
+			return nil, err
+		}
+		if h.sharded() {
+			maps.Copy(all.Vindexes, wanted.Vindexes)
+			maps.Copy(all.Tables, wanted.Tables)
+			continue
+		}
+		for name := range wanted.Tables {
+			all.Tables[name] = &vschemapb.Table{}
+		}
+	}
+	return all, nil
+}
+
 // checkVindexes tries each table's vindex on a value of its sharding column.
-func checkVindexes(ctx context.Context, keyspace string, role vschema.Role, wanted, served *vschemapb.Keyspace, seen *observations) error {
-	expected, err := expectedStructure(role)
+func checkVindexes(ctx context.Context, h *home, wanted, served *vschemapb.Keyspace, seen *observations) error {
+	expected, err := expectedStructure(h.roles...)
 	if err != nil {
 		return err
 	}
@@ -75,7 +96,7 @@ func checkVindexes(ctx context.Context, keyspace string, role vschema.Role, want
 		}
 		definition := served.Vindexes[table.ColumnVindexes[0].Name]
 		if err := mapsToOne(ctx, definition, sample(expected[name].columns[column])); err != nil {
-			seen.fail("%s: vindex %s does not suit %s.%s: %v", keyspace, compare.Function(definition), name, column, err)
+			seen.fail("%s: vindex %s does not suit %s.%s: %v", h.name, compare.Function(definition), name, column, err)
 		}
 	}
 	return nil
@@ -117,11 +138,11 @@ func sample(c column) sqltypes.Value {
 const spreadsBadly = 1.1
 
 func checkBalance(ctx context.Context, e *examination, seen *observations) error {
-	if !e.skipUnlessThere(vschema.Main, seen) {
+	h := e.home(vschema.Main)
+	if !e.skipUnlessExists(h, seen) {
 		return nil
 	}
-	vitessShards := e.vitessShards[vschema.Main]
-	if len(vitessShards) == 1 {
+	if len(h.vitessShards) == 1 {
 		seen.pass("one Vitess shard has all history shards")
 		return nil
 	}
@@ -129,16 +150,16 @@ func checkBalance(ctx context.Context, e *examination, seen *observations) error
 	if err != nil || historyShards == 0 {
 		return err
 	}
-	served, err := e.vitess.VSchema(ctx, e.Keyspaces[vschema.Main])
+	served, err := e.vitess.VSchema(ctx, h.name)
 	if err != nil {
 		return err
 	}
 	vindex, err := balance.OfHistoryShards(served)
 	if err != nil {
-		seen.fail("%s: %v", e.Keyspaces[vschema.Main], err)
+		seen.fail("%s: %v", h.name, err)
 		return nil
 	}
-	shards, err := balance.Named(vitessShards...)
+	shards, err := balance.Named(h.vitessShards...)
 	if err != nil {
 		return err
 	}
@@ -151,6 +172,6 @@ func checkBalance(ctx context.Context, e *examination, seen *observations) error
 		status = Warn
 	}
 	seen.add(status, "%s spreads %d history shards over %d Vitess shards, the fullest has %.2f times the mean",
-		spread.Function, historyShards, len(vitessShards), spread.FullestOverMean())
+		spread.Function, historyShards, len(h.vitessShards), spread.FullestOverMean())
 	return nil
 }

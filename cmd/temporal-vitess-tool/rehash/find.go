@@ -5,26 +5,28 @@ import (
 	"database/sql"
 	"fmt"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/taskqueue"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/taskqueue"
 )
 
 // listPage is how many task queues and subqueues are listed at once.
 const listPage = 1000
 
-// subqueue is a subqueue with tasks at another place than the plugin's.
+// subqueue is a subqueue with tasks at another place than the one that they move to.
 type subqueue struct {
 	table       table
 	rangeHash   uint32
 	taskQueueID []byte
 	rows        int64
+	highestID   int64 // of its tasks
 }
 
-// find returns the subqueues with tasks that have another range hash than the plugin's, in all tables.
+// find returns the subqueues with tasks at another place than the one that they move to, in all tables.
 func (r *Rehash) find(ctx context.Context) ([]subqueue, error) {
 	var found []subqueue
 	for _, table := range tables {
 		list := func(session *sql.Conn) error {
-			misplaced, err := listMisplaced(ctx, session, table)
+			misplaced, err := r.listMisplaced(ctx, session, table)
 			found = append(found, misplaced...)
 			return err
 		}
@@ -35,40 +37,37 @@ func (r *Rehash) find(ctx context.Context) ([]subqueue, error) {
 		}
 	}
 	for i, s := range found {
-		if err := r.cfg.DB.QueryRowContext(ctx, s.table.count(r.cfg.Keyspace), s.rangeHash, s.taskQueueID).Scan(&found[i].rows); err != nil {
+		if err := r.cfg.DB.QueryRowContext(ctx, s.table.count(r.cfg.Keyspace), s.rangeHash, s.taskQueueID).Scan(&found[i].rows, &found[i].highestID); err != nil {
 			return nil, fmt.Errorf("count the tasks of %s: %w", s, err)
 		}
 	}
 	return found, nil
 }
 
-func listMisplaced(ctx context.Context, session *sql.Conn, table table) ([]subqueue, error) {
+func (r *Rehash) listMisplaced(ctx context.Context, session *sql.Conn, table table) ([]subqueue, error) {
 	var misplaced []subqueue
 	last := subqueue{table: table, taskQueueID: []byte{}}
 	for {
-		rows, err := session.QueryContext(ctx, table.list(), last.rangeHash, last.rangeHash, last.taskQueueID, listPage)
-		if err != nil {
-			return nil, err
-		}
 		listed := 0
-		for rows.Next() {
+		err := live.EachRow(ctx, session, table.list(), []any{last.rangeHash, last.rangeHash, last.taskQueueID, listPage}, func() error {
 			listed++
-			last = subqueue{table: table}
-			if err := rows.Scan(&last.rangeHash, &last.taskQueueID); err != nil {
-				rows.Close()
-				return nil, err
-			}
-			if last.rangeHash != taskqueue.RangeHash(last.taskQueueID) {
+			if last.rangeHash != r.rangeHash(last.taskQueueID) {
 				misplaced = append(misplaced, last)
 			}
-		}
-		if err := rows.Err(); err != nil {
+			return nil
+		}, &last.rangeHash, &last.taskQueueID)
+		if err != nil {
 			return nil, err
 		}
 		if listed < listPage {
 			return misplaced, nil
 		}
 	}
+}
+
+// place tells the subqueue and where its tasks are from all others.
+func (s subqueue) place() string {
+	return fmt.Sprintf("%s %d %x", s.table.name, s.rangeHash, s.taskQueueID)
 }
 
 // String names the subqueue for errors.

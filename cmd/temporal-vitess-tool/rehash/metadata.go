@@ -11,12 +11,16 @@ import (
 	"go.temporal.io/server/common/persistence"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/taskqueue"
+	"github.com/temporal-vitess/temporal-vitess/internal/taskqueue"
 )
 
+// rangeSize is how many task IDs a range ID has (RangeSize in upstream's service/matching/config.go).
+const rangeSize = 100_000
+
 // makeDeliverable changes the metadata of a subqueue's task queue so that matching reads the tasks from first on: their
-// ack level is below them, and the task queue's other generation (tasks for tasks_v2, and the other way round), which may
-// be the one in use, knows that this one has tasks to drain. Where upstream's server has run last, both is so already.
+// ack level is below them; its next range ID, below whose task IDs it reads, and in which it writes, is above them; and
+// the task queue's other generation (tasks for tasks_v2, and the other way round), which may be the one in use, knows that
+// this one has tasks to drain. Where upstream's server has run last, all is so already.
 func (r *Rehash) makeDeliverable(ctx context.Context, s subqueue, first task) error {
 	id, ok := taskqueue.Parse(s.taskQueueID)
 	if !ok {
@@ -26,19 +30,24 @@ func (r *Rehash) makeDeliverable(ctx context.Context, s subqueue, first task) er
 	if s.table.fair {
 		own, other = other, own
 	}
-	err := update(ctx, own, id, func(info *persistencespb.TaskQueueInfo) bool {
+	err := update(ctx, own, id, func(info *persistencespb.TaskQueueInfo, rangeID int64) int64 {
 		if id.Subqueue >= len(info.Subqueues) {
-			return false // the metadata is a later one, in which the subqueue does not exist
+			return rangeID // the metadata is a later one, in which the subqueue does not exist
 		}
-		return lowerAckLevel(info.Subqueues[id.Subqueue], s.table.fair, first)
+		if lowerAckLevel(info.Subqueues[id.Subqueue], s.table.fair, first) {
+			rangeID++
+		}
+		return max(rangeID, (s.highestID-1)/rangeSize+1)
 	})
 	if err != nil {
 		return err
 	}
-	return update(ctx, other, id, func(info *persistencespb.TaskQueueInfo) bool {
-		changed := !info.OtherHasTasks
-		info.OtherHasTasks = true
-		return changed
+	return update(ctx, other, id, func(info *persistencespb.TaskQueueInfo, rangeID int64) int64 {
+		if !info.OtherHasTasks {
+			info.OtherHasTasks = true
+			rangeID++
+		}
+		return rangeID
 	})
 }
 
@@ -60,8 +69,9 @@ func lowerAckLevel(info *persistencespb.SubqueueInfo, fair bool, first task) boo
 	return true
 }
 
-// update changes the metadata of a task queue, if it exists and change says so.
-func update(ctx context.Context, manager persistence.TaskManager, id taskqueue.ID, change func(*persistencespb.TaskQueueInfo) bool) error {
+// update changes the metadata of a task queue, if it exists and change returns a new range ID, which takes the lease from
+// whoever believes to have it.
+func update(ctx context.Context, manager persistence.TaskManager, id taskqueue.ID, change func(info *persistencespb.TaskQueueInfo, rangeID int64) int64) error {
 	current, err := manager.GetTaskQueue(ctx, &persistence.GetTaskQueueRequest{NamespaceID: id.NamespaceID.String(), TaskQueue: id.Name, TaskType: id.Type})
 	if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
 		return nil
@@ -69,13 +79,13 @@ func update(ctx context.Context, manager persistence.TaskManager, id taskqueue.I
 	if err != nil {
 		return fmt.Errorf("read the task queue's metadata: %w", err)
 	}
-	if !change(current.TaskQueueInfo) {
+	rangeID := change(current.TaskQueueInfo, current.RangeID)
+	if rangeID == current.RangeID {
 		return nil
 	}
 	current.TaskQueueInfo.LastUpdateTime = timestamppb.Now()
-	// A new range ID takes the lease from whoever believes to have it.
 	if _, err := manager.UpdateTaskQueue(ctx, &persistence.UpdateTaskQueueRequest{
-		TaskQueueInfo: current.TaskQueueInfo, RangeID: current.RangeID + 1, PrevRangeID: current.RangeID,
+		TaskQueueInfo: current.TaskQueueInfo, RangeID: rangeID, PrevRangeID: current.RangeID,
 	}); err != nil {
 		return fmt.Errorf("update the task queue's metadata: %w", err)
 	}

@@ -15,17 +15,12 @@ import (
 	persistencesql "go.temporal.io/server/common/persistence/sql"
 	"go.temporal.io/server/common/resolver"
 
-	"github.com/temporal-vitess/temporal-vitess/plugin/taskqueue"
-	"github.com/temporal-vitess/temporal-vitess/vschema/live"
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 )
 
-const (
-	// MaxBatchSize keeps a batch below the rows (10,000) and bytes (16 MiB) that a vttablet takes; a task has some hundred
-	// bytes, 4 KiB at most.
-	MaxBatchSize = 2000
-	// batchTimeout bounds a batch, which a cancelled context does not interrupt.
-	batchTimeout = time.Minute
-)
+// MaxBatchSize keeps a batch below the rows (10,000) and bytes (16 MiB) that a vttablet takes; a task has some hundred
+// bytes, 4 KiB at most.
+const MaxBatchSize = 2000
 
 // Config says what to rehash.
 type Config struct {
@@ -37,10 +32,16 @@ type Config struct {
 	GlobalKeyspace string
 	// Store reaches the main store through the plugin.
 	Store *config.SQL
+	// Back moves tasks the other way: from where this project's plugin reads them to where upstream's does.
+	Back bool
+	// ServersReadBoth says that every matching service that runs reads both places and writes where tasks move to, so that
+	// tasks may move under it: its vitess_subqueue_tasks is vitess-read-both, with Back upstream-read-both.
+	ServersReadBoth bool
 	// BatchSize is how many tasks to move at once, from 1 to [MaxBatchSize].
 	BatchSize int
 	// Watch is how long no matching service may write a heartbeat before the first task moves; [DefaultWatch], unless it
-	// is known that none runs. Where none has ever registered, there is nothing to watch.
+	// is known that none runs. Where none has ever registered, there is nothing to watch. With ServersReadBoth it is how long
+	// no task may come to the old place after the last one has moved.
 	Watch time.Duration
 	// Progress is called after each batch. May be nil.
 	Progress func(Progress)
@@ -48,7 +49,8 @@ type Config struct {
 
 // Progress is how far a run is.
 type Progress struct {
-	Moved, Total int64
+	// Kept are those that remain at the old place; see [Kept].
+	Moved, Kept, Total int64
 	// Left is how long the rest takes at the pace so far.
 	Left time.Duration
 }
@@ -61,14 +63,17 @@ type Count struct {
 }
 
 // Interrupted is the error of a run that its context ended, before the first batch or between two.
-type Interrupted struct{ Progress Progress }
+type Interrupted struct {
+	Progress  Progress
+	meanwhile string
+}
 
 // Error says how to go on.
 func (e *Interrupted) Error() string {
 	if e.Progress.Moved == 0 {
-		return "interrupted before the first task moved: run the command again; start no matching service before it is done"
+		return "interrupted before the first task moved: run the command again; " + e.meanwhile
 	}
-	return fmt.Sprintf("interrupted after %d of %d tasks: run the command again, it goes on there; start no matching service before it is done", e.Progress.Moved, e.Progress.Total)
+	return fmt.Sprintf("interrupted after %d of %d tasks: run the command again, it goes on there; %s", e.Progress.Moved, e.Progress.Total, e.meanwhile)
 }
 
 // Rehash is the work on one keyspace. It is not for several goroutines.
@@ -98,6 +103,10 @@ func New(ctx context.Context, cfg Config) (*Rehash, error) {
 		if r.vitessShards, err = r.vitess.VitessShards(ctx, cfg.Keyspace); err != nil {
 			return nil, err
 		}
+	}
+	if (cfg.Back || cfg.ServersReadBoth) && len(r.vitessShards) > 1 {
+		return nil, fmt.Errorf("keyspace %s has %d Vitess shards, and both places of a task are on one only in an unsharded keyspace: leave out --back and --servers-read-both; "+
+			"if a MoveTables has not switched its tables yet, --keyspace is the keyspace that they come from", cfg.Keyspace, len(r.vitessShards))
 	}
 	if r.membership, err = findMembership(ctx, cfg.DB, cfg.Keyspace, cfg.GlobalKeyspace); err != nil {
 		return nil, err
@@ -140,20 +149,23 @@ func (r *Rehash) Counts(ctx context.Context) ([]Count, error) {
 	return counts, nil
 }
 
-// Run moves all tasks to the plugin's place, and returns how many. It refuses while a matching service runs. When the
-// context ends it finishes its batch and returns [Interrupted]. After any error, another run goes on.
+// Run moves all tasks, and returns how many. It refuses while a matching service runs, unless the configuration says that it
+// may. When the context ends it finishes its batch and returns [Interrupted]. If some could not move it returns [Kept].
+// After any error, another run goes on.
 func (r *Rehash) Run(ctx context.Context) (int64, error) {
 	var progress Progress
 	err := r.run(ctx, &progress)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = &Interrupted{progress}
+		err = &Interrupted{progress, r.meanwhile()}
 	}
 	return progress.Moved, err
 }
 
 func (r *Rehash) run(ctx context.Context, progress *Progress) error {
-	if err := r.awaitStopped(ctx); err != nil {
-		return err
+	if !r.cfg.ServersReadBoth {
+		if err := r.awaitStopped(ctx); err != nil {
+			return err
+		}
 	}
 	found, err := r.find(ctx)
 	if err != nil {
@@ -163,109 +175,61 @@ func (r *Rehash) run(ctx context.Context, progress *Progress) error {
 		progress.Total += s.rows
 	}
 	start := time.Now()
+	var kept []keptTasks
 	for _, s := range found {
-		err := r.move(ctx, s, func(moved int) {
-			progress.Moved += int64(moved)
-			progress.Left = time.Duration(float64(time.Since(start)) * float64(progress.Total-progress.Moved) / float64(progress.Moved))
+		keptHere, err := r.move(ctx, s, func(b batch) {
+			progress.Moved += int64(len(b.moved))
+			progress.Kept += int64(len(b.kept))
+			done := progress.Moved + progress.Kept
+			progress.Left = time.Duration(float64(time.Since(start)) * float64(progress.Total-done) / float64(done))
 			if r.cfg.Progress != nil {
 				r.cfg.Progress(*progress)
 			}
 		})
 		if err != nil {
-			return fmt.Errorf("%w\n%d of %d tasks are moved: run the command again, it goes on there; start no matching service before it is done", err, progress.Moved, progress.Total)
+			return fmt.Errorf("%w\n%d of %d tasks are moved: run the command again, it goes on there; %s", err, progress.Moved, progress.Total, r.meanwhile())
+		}
+		if keptHere.count > 0 {
+			kept = append(kept, keptHere)
 		}
 	}
-	return r.checkNoneLeft(ctx)
-}
-
-// checkNoneLeft returns an error if a server with upstream's plugin has written meanwhile.
-func (r *Rehash) checkNoneLeft(ctx context.Context) error {
-	found, err := r.find(ctx)
-	if err != nil {
+	if r.cfg.ServersReadBoth {
+		if err := pause(ctx, r.cfg.Watch); err != nil {
+			return err
+		}
+	}
+	if err := r.checkNoneLeft(ctx, kept); err != nil {
 		return err
 	}
-	if len(found) > 0 {
-		return fmt.Errorf("tasks came to the old place meanwhile, as of %s: a server with upstream's plugin runs on keyspace %s, without a heartbeat in %v; stop it, and run the command again",
-			found[0], r.cfg.Keyspace, r.membership)
+	if len(kept) > 0 {
+		return &Kept{*progress, kept, r.Reader()}
 	}
 	return nil
 }
 
-// move moves the tasks of a subqueue, the first ones first, until none is left.
-func (r *Rehash) move(ctx context.Context, s subqueue, moved func(int)) error {
-	for batch := 0; ; batch++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.checkStopped(ctx); err != nil {
-			return err
-		}
-		count, err := r.moveBatch(context.WithoutCancel(ctx), s, batch == 0)
-		if err != nil {
-			return fmt.Errorf("move tasks of %s: %w", s, err)
-		}
-		if count == 0 {
-			return nil
-		}
-		moved(count)
+// checkNoneLeft returns an error if a server has written meanwhile that does not write where tasks move to: more tasks are
+// at the old place than were kept there.
+func (r *Rehash) checkNoneLeft(ctx context.Context, kept []keptTasks) error {
+	counts := map[string]int64{}
+	for _, k := range kept {
+		counts[k.subqueue.place()] = k.count
 	}
-}
-
-// moveBatch moves some tasks and returns how many.
-func (r *Rehash) moveBatch(ctx context.Context, s subqueue, first bool) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
-	defer cancel()
-	tasks, err := r.read(ctx, s)
-	if err != nil || len(tasks) == 0 {
-		return 0, err
-	}
-	if first {
-		if err := r.makeDeliverable(ctx, s, tasks[0]); err != nil {
-			return 0, err
-		}
-	}
-	if len(r.vitessShards) > 1 {
-		// The places may be on two Vitess shards, which no transaction makes one. So this order.
-		return len(tasks), r.replace(ctx, r.cfg.DB, s, tasks)
-	}
-	tx, err := r.cfg.DB.BeginTx(ctx, nil)
+	found, err := r.find(ctx)
 	if err != nil {
-		return 0, err
-	}
-	if err := r.replace(ctx, tx, s, tasks); err != nil {
-		return 0, errors.Join(err, tx.Rollback())
-	}
-	return len(tasks), tx.Commit()
-}
-
-func (r *Rehash) read(ctx context.Context, s subqueue) ([]task, error) {
-	rows, err := r.cfg.DB.QueryContext(ctx, s.table.first(r.cfg.Keyspace), s.rangeHash, s.taskQueueID, r.cfg.BatchSize)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var tasks []task
-	for rows.Next() {
-		var row task
-		if err := rows.Scan(s.table.scan(&row)...); err != nil {
-			return nil, err
-		}
-		tasks = append(tasks, row)
-	}
-	return tasks, rows.Err()
-}
-
-// replace inserts tasks at the new place and then deletes them at the old one.
-func (r *Rehash) replace(ctx context.Context, db interface {
-	ExecContext(context.Context, string, ...any) (sql.Result, error)
-}, s subqueue, tasks []task) error {
-	insert, arguments := s.table.insert(r.cfg.Keyspace, taskqueue.RangeHash(s.taskQueueID), s.taskQueueID, tasks)
-	if _, err := db.ExecContext(ctx, insert, arguments...); err != nil {
 		return err
 	}
-	remove, arguments := s.table.remove(r.cfg.Keyspace, s.rangeHash, s.taskQueueID, tasks)
-	_, err := db.ExecContext(ctx, remove, arguments...)
-	return err
+	for _, s := range found {
+		if s.rows <= counts[s.place()] {
+			continue
+		}
+		if r.cfg.ServersReadBoth {
+			return fmt.Errorf("tasks came to the old place meanwhile, as of %s: a server on keyspace %s does not write where %s reads them; "+
+				"look at vitess_subqueue_tasks of all, and run the command again", s, r.cfg.Keyspace, r.Reader())
+		}
+		return fmt.Errorf("tasks came to the old place meanwhile, as of %s: a server with upstream's plugin runs on keyspace %s, without a heartbeat in %v; stop it, and run the command again",
+			s, r.cfg.Keyspace, r.membership)
+	}
+	return nil
 }
 
 // on calls do with a session on one Vitess shard or, without Vitess, on the database.

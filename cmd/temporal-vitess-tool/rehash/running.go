@@ -5,10 +5,13 @@ import (
 	"database/sql"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"go.temporal.io/server/common/persistence"
+
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 )
 
 const (
@@ -30,22 +33,15 @@ type service struct {
 func (r *Rehash) services(ctx context.Context) ([]service, error) {
 	var found []service
 	for _, keyspace := range r.membership {
-		rows, err := r.cfg.DB.QueryContext(ctx, "SELECT host_id, rpc_address, rpc_port, last_heartbeat FROM `"+keyspace+"`.cluster_membership"+
-			" WHERE membership_partition = 0 AND role = ?", int(persistence.Matching))
-		if err != nil {
-			return nil, fmt.Errorf("read which servers run: %w", err)
-		}
-		for rows.Next() {
-			var hostID, host, port string
-			var s service
-			if err := rows.Scan(&hostID, &host, &port, &s.heartbeat); err != nil {
-				rows.Close()
-				return nil, fmt.Errorf("read which servers run: %w", err)
-			}
+		var s service
+		var hostID, host, port string
+		err := live.EachRow(ctx, r.cfg.DB, "SELECT host_id, rpc_address, rpc_port, last_heartbeat FROM `"+keyspace+"`.cluster_membership"+
+			" WHERE membership_partition = 0 AND role = ?", []any{int(persistence.Matching)}, func() error {
 			s.id, s.address = keyspace+"/"+hostID, net.JoinHostPort(host, port)
 			found = append(found, s)
-		}
-		if err := rows.Err(); err != nil {
+			return nil
+		}, &hostID, &host, &port, &s.heartbeat)
+		if err != nil {
 			return nil, fmt.Errorf("read which servers run: %w", err)
 		}
 	}
@@ -85,13 +81,11 @@ func (r *Rehash) awaitStopped(ctx context.Context) error {
 		r.heartbeats[s.id] = s.heartbeat
 	}
 	if running := recent(services); len(running) > 0 {
-		return runningError(running)
+		return r.runningError(running)
 	}
 	if len(services) > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(r.cfg.Watch):
+		if err := pause(ctx, r.cfg.Watch); err != nil {
+			return err
 		}
 	}
 	return r.checkStopped(ctx)
@@ -111,31 +105,45 @@ func (r *Rehash) checkStopped(ctx context.Context) error {
 		}
 	}
 	if len(running) > 0 {
-		return runningError(running)
+		return r.runningError(running)
 	}
 	return nil
 }
 
-func runningError(running []string) error {
-	return fmt.Errorf("matching services run: %s. They do not see tasks at the old place, and delete those that come to the new one; "+
-		"stop all matching services, and run the command again %v later", strings.Join(running, ", "), runningWithin)
+func (r *Rehash) runningError(running []string) error {
+	orElse := ""
+	if len(r.vitessShards) == 1 {
+		orElse = "; or take all of them to " + r.ReadsBoth() + ", and give --servers-read-both"
+	}
+	return fmt.Errorf("matching services run: %s. They may not see tasks at the old place, and then delete those that come to the new one; "+
+		"stop all matching services, and run the command again %v later%s", strings.Join(running, ", "), runningWithin, orElse)
+}
+
+func pause(ctx context.Context, length time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(length):
+		return nil
+	}
 }
 
 // findMembership returns those keyspaces of the main store that have the table in which servers register: the global
 // one, or the only one of a cluster that is not on several keyspaces yet.
 func findMembership(ctx context.Context, db *sql.DB, candidates ...string) ([]string, error) {
-	existing, err := column(ctx, db, "SHOW DATABASES")
+	existing, err := live.Column(ctx, db, "SHOW DATABASES")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("SHOW DATABASES: %w", err)
 	}
 	var found []string
 	for _, keyspace := range candidates {
-		if !existing[keyspace] {
+		if !slices.Contains(existing, keyspace) {
 			continue
 		}
-		tables, err := column(ctx, db, "SHOW TABLES FROM `"+keyspace+"` LIKE 'cluster_membership'")
+		query := "SHOW TABLES FROM `" + keyspace + "` LIKE 'cluster_membership'"
+		tables, err := live.Column(ctx, db, query)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", query, err)
 		}
 		if len(tables) > 0 {
 			found = append(found, keyspace)
@@ -145,21 +153,4 @@ func findMembership(ctx context.Context, db *sql.DB, candidates ...string) ([]st
 		return nil, fmt.Errorf("no table cluster_membership in %s, by which to see whether servers run: check --keyspace and --global-keyspace", strings.Join(candidates, " or "))
 	}
 	return found, nil
-}
-
-func column(ctx context.Context, db *sql.DB, query string) (map[string]bool, error) {
-	rows, err := db.QueryContext(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", query, err)
-	}
-	defer rows.Close()
-	values := map[string]bool{}
-	for rows.Next() {
-		var value string
-		if err := rows.Scan(&value); err != nil {
-			return nil, fmt.Errorf("%s: %w", query, err)
-		}
-		values[value] = true
-	}
-	return values, rows.Err()
 }

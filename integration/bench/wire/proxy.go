@@ -1,5 +1,5 @@
-// Package wire puts a network of one's own choice between a MySQL client and its server: a TCP proxy that adds a delay
-// and counts what goes over the connection.
+// Package wire puts a network of one's own choice between a client and its server: a TCP proxy that adds a delay and, where
+// they speak the MySQL protocol, counts what goes over the connection.
 //
 // It is a proxy of its own because the delay has to be exact to be compared: that of Toxiproxy's latency toxic is a
 // time.Sleep, which is late by as much as the delay that is measured here.
@@ -28,14 +28,18 @@ type Proxy struct {
 
 // segment is what was read at once from one side of a connection. No data means that this side ended.
 type segment struct {
-	due  time.Time
-	data []byte
-	to   net.Conn
+	due    time.Time
+	data   []byte
+	to     net.Conn
+	onLine *atomic.Int64 // how many of the same direction of the connection are not delivered yet
 }
 
 // Listen starts a proxy to a server on a free port of 127.0.0.1. It delays and counts nothing yet.
-func Listen(server string) (*Proxy, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func Listen(server string) (*Proxy, error) { return ListenOn("127.0.0.1:0", server) }
+
+// ListenOn starts a proxy as Listen does, on an address of the caller's choice.
+func ListenOn(address, server string) (*Proxy, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +52,8 @@ func Listen(server string) (*Proxy, error) {
 // Addr is the host:port that leads to the server.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// SetDelay sets the network's round trip time, half of which each direction takes. It may grow at any time; before it
-// shrinks, connections have to be idle, for what is on its way would be overtaken.
+// SetDelay sets the network's round trip time, half of which each direction takes. What is on its way arrives when it
+// would have, and what follows on the same connection after it.
 func (p *Proxy) SetDelay(roundTrip time.Duration) { p.oneWay.Store(int64(roundTrip / 2)) }
 
 // Count returns what goes over the wire while call runs. All connections have to be idle before and after.
@@ -110,26 +114,28 @@ func (p *Proxy) register(connections ...net.Conn) bool {
 // each segment takes the delay from its own arrival.
 func (p *Proxy) pass(from, to net.Conn, count func([]byte)) {
 	buffer := make([]byte, 64<<10)
+	onLine := &atomic.Int64{}
 	for {
 		n, err := from.Read(buffer)
-		now := time.Now()
+		now, oneWay := time.Now(), time.Duration(p.oneWay.Load())
 		if n > 0 {
 			count(buffer[:n])
-			if oneWay := time.Duration(p.oneWay.Load()); oneWay > 0 {
-				p.line <- segment{now.Add(oneWay), append([]byte(nil), buffer[:n]...), to}
+			if oneWay > 0 || onLine.Load() > 0 {
+				onLine.Add(1)
+				p.line <- segment{now.Add(oneWay), append([]byte(nil), buffer[:n]...), to, onLine}
 			} else if _, err := to.Write(buffer[:n]); err != nil {
 				_ = from.Close() // ends the loop
 			}
 		}
 		if err != nil {
-			p.line <- segment{due: now.Add(time.Duration(p.oneWay.Load())), to: to}
+			p.line <- segment{due: now.Add(oneWay), to: to}
 			return
 		}
 	}
 }
 
 // deliver hands over the segments of all connections when they are due. The delay is the same for all, so they are due
-// in the order of their arrival.
+// in the order of their arrival, but for those that follow a delay that has shrunk.
 func (p *Proxy) deliver() {
 	for segment := range p.line {
 		waitUntil(segment.due)
@@ -141,5 +147,6 @@ func (p *Proxy) deliver() {
 			continue
 		}
 		_, _ = segment.to.Write(segment.data) // the reader of that connection sees its end
+		segment.onLine.Add(-1)
 	}
 }

@@ -167,6 +167,30 @@ func TestDelaysDoNotAddUp(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestNothingOvertakesWhenADelayShrinks(t *testing.T) {
+	p, client, server := newExchange(t)
+	p.SetDelay(400 * time.Millisecond)
+	_, err := p.Count(func() error {
+		_, err := io.WriteString(client, "first ")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			p.counter.mutex.Lock()
+			defer p.counter.mutex.Unlock()
+			return p.counter.counts.BytesSent > 0
+		}, 10*time.Second, time.Millisecond)
+		return nil
+	})
+	require.NoError(t, err)
+	p.SetDelay(0)
+	_, err = io.WriteString(client, "second")
+	require.NoError(t, err)
+	received := make([]byte, len("first second"))
+	_, err = io.ReadFull(server, received)
+	require.NoError(t, err)
+	require.Equal(t, "first second", string(received))
+	transfer(t, server, client, "the other direction has nothing to wait for")
+}
+
 func TestTheEndOfAConnectionArrivesAtTheOtherSide(t *testing.T) {
 	for _, delay := range []time.Duration{0, time.Millisecond} {
 		p, client, server := newExchange(t)

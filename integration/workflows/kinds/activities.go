@@ -16,21 +16,30 @@ var soon = &temporal.RetryPolicy{InitialInterval: time.Millisecond, BackoffCoeff
 
 func withActivities(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: time.Minute,
-		HeartbeatTimeout:    time.Second,
+		StartToCloseTimeout: 10 * time.Second, // all are short; one whose start was lost is given again after that
 		RetryPolicy:         soon,
+	})
+}
+
+// withLocalActivities lets an attempt that met an error of the server be repeated for long. Else the SDK gives up all
+// attempts together after the timeout of one.
+func withLocalActivities(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout:    time.Minute,
+		ScheduleToCloseTimeout: limit,
+		RetryPolicy:            soon,
 	})
 }
 
 func increment(_ context.Context, value int) (int, error) { return value + 1, nil }
 
-// failTwice returns the attempt that succeeded.
+// failTwice returns the first attempt that succeeds. There may be a later one, if the server got its result late.
 func failTwice(ctx context.Context) (int, error) {
-	attempt := int(activity.GetInfo(ctx).Attempt)
-	if attempt < 3 {
+	const succeeds = 3
+	if activity.GetInfo(ctx).Attempt < succeeds {
 		return 0, errors.New("it is not the third attempt yet")
 	}
-	return attempt, nil
+	return succeeds, nil
 }
 
 // activitiesWorkflow runs activities one after the other and side by side, of which one needs three attempts.
@@ -74,7 +83,9 @@ func heartbeatOnce(ctx context.Context) (string, error) {
 }
 
 func heartbeatWorkflow(ctx workflow.Context) (string, error) {
-	ctx = withActivities(ctx)
+	options := workflow.GetActivityOptions(withActivities(ctx))
+	options.HeartbeatTimeout = time.Second
+	ctx = workflow.WithActivityOptions(ctx, options)
 	var details string
 	err := workflow.ExecuteActivity(ctx, heartbeatOnce).Get(ctx, &details)
 	return details, err
@@ -85,10 +96,7 @@ func runHeartbeat(ctx context.Context, target Target, options client.StartWorkfl
 }
 
 func localActivitiesWorkflow(ctx workflow.Context) (int, error) {
-	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-		StartToCloseTimeout: time.Minute,
-		RetryPolicy:         soon,
-	})
+	ctx = withLocalActivities(ctx)
 	sum := 0
 	for range 10 {
 		if err := workflow.ExecuteLocalActivity(ctx, increment, sum).Get(ctx, &sum); err != nil {

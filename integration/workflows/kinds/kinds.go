@@ -4,6 +4,7 @@
 package kinds
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -13,9 +14,6 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 )
-
-// patience is how long a workflow may take, on a slow and busy machine.
-const patience = 90 * time.Second
 
 // Kind is a kind of workflow.
 type Kind struct {
@@ -34,15 +32,29 @@ type Target struct {
 	Namespace string
 	// TaskQueue with a worker of [NewWorker].
 	TaskQueue string
+	// WorkflowTaskTimeout is that of the workflows that are started; 0 means a minute. A busy machine may not manage the
+	// server's default of 10 s three times in a row, and then the server refuses updates.
+	WorkflowTaskTimeout time.Duration
 }
 
 // Run runs a workflow of the kind to its end. The number tells it from others of its kind in the namespace. It returns
-// an error if the workflow did anything else than it should.
+// an error if the workflow did anything else than it should, or if its history does not grow any more; see [Patience].
 func (k Kind) Run(ctx context.Context, target Target, number int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	options := client.StartWorkflowOptions{
+		ID: fmt.Sprintf("%s-%d", k.Name, number), TaskQueue: target.TaskQueue,
+		WorkflowTaskTimeout: cmp.Or(target.WorkflowTaskTimeout, time.Minute),
+	}
+	ctx, cancel := withPatience(ctx, func(ctx context.Context) string {
+		described, err := target.DescribeWorkflowExecution(ctx, options.ID, "")
+		info := described.GetWorkflowExecutionInfo()
+		return fmt.Sprint(info.GetExecution().GetRunId(), info.GetHistoryLength(), err)
+	})
 	defer cancel()
-	options := client.StartWorkflowOptions{ID: fmt.Sprintf("%s-%d", k.Name, number), TaskQueue: target.TaskQueue}
-	if err := k.run(ctx, target, options); err != nil {
+	err := k.run(ctx, target, options)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	if err != nil {
 		return fmt.Errorf("workflow %s: %w", options.ID, err)
 	}
 	return nil

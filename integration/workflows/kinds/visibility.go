@@ -19,10 +19,9 @@ type Closed struct {
 }
 
 // AwaitVisible waits until visibility has these closed executions on the target's task queue, and of their types no
-// others there, not even running ones. It returns an error that says what there is if that takes too long.
+// others there, not even running ones. It returns an error that says what there is when its [Patience] ends.
 func AwaitVisible(ctx context.Context, target Target, want map[Closed]int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	var p Patience
 	types := map[string]bool{}
 	for closed := range want {
 		types[closed.Type] = true
@@ -41,10 +40,14 @@ func AwaitVisible(ctx context.Context, target Target, want map[Closed]int) error
 		if maps.Equal(got, want) {
 			return nil
 		}
+		err := p.Ends(fmt.Sprint(got))
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("visibility has executions by type and status %v, but should have %v", got, want)
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("visibility has executions by type and status %v, but should have %v: %w", got, want, err)
 		}
 	}
 }
