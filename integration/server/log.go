@@ -2,6 +2,7 @@ package server
 
 import (
 	"io"
+	"os"
 
 	"go.temporal.io/server/common/log"
 	"go.uber.org/zap"
@@ -9,12 +10,14 @@ import (
 )
 
 func newLogger(w io.Writer) log.Logger {
+	level := zap.InfoLevel
 	if w == nil {
-		return log.NewNoopLogger()
+		// The server goes on after a fatal error whose logger does not end the process, and panics elsewhere.
+		w, level = os.Stderr, zap.FatalLevel
 	}
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.ISO8601TimeEncoder
 	return log.NewZapLogger(zap.New(zapcore.NewCore(
-		zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), zap.InfoLevel,
+		zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), level,
 	)))
 }

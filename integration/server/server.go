@@ -55,7 +55,8 @@ type Config struct {
 	Services []string
 	// DynamicConfig overrides Temporal's defaults.
 	DynamicConfig dynamicconfig.StaticClient
-	// Log receives what the server and its clients log from level info on, one JSON object a line; nil for none.
+	// Log receives what the server and its clients log from level info on, one JSON object a line. With nil only fatal errors
+	// are logged, to standard error.
 	Log io.Writer
 }
 

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ import (
 )
 
 // Start makes the workflows of those moves that have none, and ends the making of those that were interrupted. From then on the
-// routing rules lead all names, the source's and the target's, to the source. The targets' tables have to be there, and empty. It
-// calls progress before each step.
+// routing rules lead all names, the source's and the target's, to the source, and vtgate follows them. The targets' tables have to be
+// there, and empty. It calls progress before each step.
 func (m *Migration) Start(ctx context.Context, progress func(string)) error {
 	states, err := m.State(ctx)
 	if err != nil {
@@ -37,8 +38,33 @@ func (m *Migration) Start(ctx context.Context, progress func(string)) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", state.Move, err)
 		}
+		if state.Phase == NotBegun || state.Phase == Unfinished {
+			if err := m.awaitFollowed(ctx, state.Move); err != nil {
+				return fmt.Errorf("%s: %w", state.Move, err)
+			}
+		}
 	}
 	return nil
+}
+
+// awaitFollowed returns when vtgate leads the target's names to the source. Before it has the new routing rules they lead to the
+// target, whose tables are denied: a server that starts then fails.
+func (m *Migration) awaitFollowed(ctx context.Context, move Move) error {
+	return poll(ctx, func() error {
+		var answer string
+		query := fmt.Sprintf("VEXPLAIN PLAN SELECT 1 FROM `%s`.`%s`", move.Target, move.Tables[0])
+		if err := m.Vitess.DB.QueryRowContext(ctx, query).Scan(&answer); err != nil {
+			return fmt.Errorf("where vtgate leads the target's names: %w", err)
+		}
+		var plan struct{ Keyspace struct{ Name string } }
+		if err := json.Unmarshal([]byte(answer), &plan); err != nil {
+			return fmt.Errorf("where vtgate leads the target's names: %w: %s", err, answer)
+		}
+		if plan.Keyspace.Name != move.Source {
+			return fmt.Errorf("vtgate leads the target's names to keyspace %s still: it has not got the routing rules (vtctldclient GetSrvVSchema CELL tells whether the topology has)", plan.Keyspace.Name)
+		}
+		return nil
+	})
 }
 
 func (m *Migration) create(ctx context.Context, move Move) error {
