@@ -100,9 +100,11 @@ func onShard(t *testing.T, on vitess, keyspace, shard string, statements ...stri
 // execIn executes statements in a database.
 func execIn(t *testing.T, addr, user, database string, statements ...string) {
 	t.Helper()
-	db := open(t, addr, user, database)
+	db, err := cluster.Open(user, addr, database)
+	require.NoError(t, err)
+	defer db.Close() // or migrate finds somebody connected to the source
 	for _, statement := range statements {
-		_, err := db.ExecContext(t.Context(), statement)
+		_, err = db.ExecContext(t.Context(), statement)
 		require.NoError(t, err, statement)
 	}
 }

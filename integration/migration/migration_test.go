@@ -68,7 +68,8 @@ func TestPlainMySQL(t *testing.T) {
 		[]string{"reverse"}, []string{"switch", "--skip", "vdiff"}, []string{"complete"})
 }
 
-// leaveOld leaves workflows behind that a server with upstream's plugin has run.
+// leaveOld leaves workflows behind that a server with upstream's plugin has run. That it ran is forgotten: the next server would try
+// to join its hosts, for up to a minute (bootstrapRingPop in upstream's common/membership/ringpop/monitor.go).
 func leaveOld(t *testing.T, ctx context.Context, addr, user, database string) {
 	t.Helper()
 	store := upstreamConfig(addr, user, database)
@@ -77,6 +78,7 @@ func leaveOld(t *testing.T, ctx context.Context, addr, user, database string) {
 	require.NoError(t, err)
 	startOld(t, before, over, waiting)
 	require.NoError(t, before.Stop())
+	execIn(t, addr, user, database, "DELETE FROM cluster_membership")
 }
 
 // moveUnderLoad moves legacy to the keyspaces by steps of migrate, to the end, while workflows run. The server has the plugin, and

@@ -112,8 +112,7 @@ func requireResult(t *testing.T, run client.WorkflowRun, want int) {
 	require.Equal(t, want, got, run.GetID())
 }
 
-// awaitMembers returns when history and matching services of a server are found, which takes a while after another server has
-// stopped.
+// awaitMembers returns when history and matching services of a server are found.
 func awaitMembers(t *testing.T, s *server.Server) {
 	t.Helper()
 	c, err := s.Dial(oldNamespace)
