@@ -47,7 +47,8 @@ type Bed struct {
 	serverConfig server.Config
 	log          *serverLog
 	progress     io.Writer
-	began        time.Time // when the current Run did
+	began        time.Time       // when the current Run did
+	calm         []time.Duration // of conditional writes before the faults so far
 }
 
 // StartBed brings a bed up. Progress gets a line for each step; logFolder, which may be empty, what all

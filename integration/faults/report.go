@@ -39,7 +39,7 @@ func (t Tally) String() string {
 
 // p99 says how it changed on the Vitess shards that are not hurt, if there are any.
 func (r *Result) p99() string {
-	if r.CalmP99 == 0 {
+	if r.HealthyP99 == 0 {
 		return "–"
 	}
 	return fmt.Sprintf("%d → %d ms", r.CalmP99.Milliseconds(), r.HealthyP99.Milliseconds())

@@ -34,8 +34,8 @@ type Result struct {
 	// The longest time without an acknowledged write on the hurt Vitess shards, or on all if none is hurt: of a plain
 	// statement through vtgate, of a conditional write through the plugin, and of a call to Temporal.
 	Vitess, Plugin, Temporal time.Duration
-	// CalmP99 and HealthyP99 are the 99th percentiles of the time of a conditional write through the plugin on Vitess shards
-	// that are not hurt, before the fault and since it began.
+	// CalmP99 and HealthyP99 are the 99th percentiles of the time of a conditional write through the plugin: before this fault
+	// and those that the bed had earlier, and since it began on Vitess shards that are not hurt; 0 if all are.
 	CalmP99, HealthyP99 time.Duration
 	// Errors are the plugin's errors by class.
 	Errors map[string]int64
@@ -145,7 +145,9 @@ func (b *Bed) Run(ctx context.Context, fault Fault) (_ *Result, err error) {
 	r.Temporal = longestGap(l.operations, began, measured)
 	r.Plugin = longestGap(registers.calls, began, measured)
 	r.Vitess = longestGap(probe.calls, began, measured)
-	r.CalmP99, r.HealthyP99 = percentiles(registers.calls, began, hurt)
+	calm, healthy := durations(registers.calls, began, hurt)
+	b.calm = append(b.calm, calm...)
+	r.CalmP99, r.HealthyP99 = p99(b.calm), p99(healthy)
 	err = l.check(ctx, r)
 	b.step("all is checked")
 	return r, err
@@ -230,26 +232,24 @@ func longestGap(calls []call, began time.Time, measured func(historyShard int32)
 	return longest
 }
 
-// percentiles returns the 99th percentiles of the time of calls on history shards that are not hurt: of those that ended
-// before a fault began, and of the others.
-func percentiles(calls []call, began time.Time, hurt map[int32]bool) (before, since time.Duration) {
-	var times [2][]time.Duration
+// durations returns how long calls took that ended before a fault began, and the others on history shards that are not hurt.
+func durations(calls []call, began time.Time, hurt map[int32]bool) (calm, healthy []time.Duration) {
 	for _, c := range calls {
-		if hurt[c.historyShard] {
-			continue
+		switch took := c.ended.Sub(c.began); {
+		case c.ended.Before(began):
+			calm = append(calm, took)
+		case !hurt[c.historyShard]:
+			healthy = append(healthy, took)
 		}
-		i := 0
-		if c.ended.After(began) {
-			i = 1
-		}
-		times[i] = append(times[i], c.ended.Sub(c.began))
 	}
-	p99 := func(times []time.Duration) time.Duration {
-		if len(times) == 0 {
-			return 0
-		}
-		slices.Sort(times)
-		return times[len(times)*99/100]
+	return calm, healthy
+}
+
+// p99 returns the 99th percentile, 0 of none.
+func p99(times []time.Duration) time.Duration {
+	if len(times) == 0 {
+		return 0
 	}
-	return p99(times[0]), p99(times[1])
+	times = slices.Sorted(slices.Values(times))
+	return times[len(times)*99/100]
 }
