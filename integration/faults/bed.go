@@ -230,26 +230,26 @@ func (b *Bed) startHistoryHost(ctx context.Context) (*fullcluster.Process, error
 // which were never acknowledged, cannot: it is rebuilt.
 func (b *Bed) awaitReplicas(ctx context.Context) error {
 	for _, tablet := range b.Tablets() {
-		primary, err := b.Primary(ctx, tablet.Keyspace, tablet.Shard)
-		if err != nil {
-			return err
-		}
-		if tablet == primary {
-			continue
-		}
-		follows := func(limit time.Duration) error {
+		// Which one is the primary may still change.
+		placed := func(limit time.Duration) error {
 			limited, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
-			return again(limited, func() error { return b.Follows(limited, tablet) })
+			return again(limited, func() error {
+				primary, err := b.Primary(limited, tablet.Keyspace, tablet.Shard)
+				if err != nil || tablet == primary {
+					return err
+				}
+				return b.Follows(limited, tablet)
+			})
 		}
-		if follows(15*time.Second) == nil {
+		if placed(15*time.Second) == nil {
 			continue
 		}
 		b.step(tablet.Alias + " does not follow, and is rebuilt")
 		if err := b.Rebuild(ctx, tablet); err != nil {
 			return err
 		}
-		if err := follows(time.Minute); err != nil {
+		if err := placed(time.Minute); err != nil {
 			return fmt.Errorf("after it was rebuilt: %w", err)
 		}
 	}

@@ -130,6 +130,9 @@ func (c *Cluster) Rebuild(ctx context.Context, t *Tablet) error {
 	if err != nil {
 		return err
 	}
+	if t == primary {
+		return fmt.Errorf("rebuild %s: it is the primary of %s/%s", t.Alias, t.Keyspace, t.Shard)
+	}
 	// Killed, if it has not ended: commits that wait for a replica for ever would hold the tables.
 	if err := t.mysqld.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
