@@ -3,7 +3,6 @@ package migration
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"net"
 	"strings"
@@ -107,15 +106,6 @@ func execIn(t *testing.T, addr, user, database string, statements ...string) {
 		_, err = db.ExecContext(t.Context(), statement)
 		require.NoError(t, err, statement)
 	}
-}
-
-// open connects for the time of a test.
-func open(t *testing.T, addr, user, database string) *sql.DB {
-	t.Helper()
-	db, err := cluster.Open(user, addr, database)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	return db
 }
 
 // mysqlBeside is a MySQL server without Vitess that has upstream's tables in a database.

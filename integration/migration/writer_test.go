@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
 	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
 )
 
@@ -126,4 +127,13 @@ func (w *writer) stop(t *testing.T) {
 		require.GreaterOrEqual(t, counted, w.acknowledged[id], "writes are lost")
 		require.LessOrEqual(t, counted, w.acknowledged[id]+w.unknown[id], "writes are doubled")
 	}
+}
+
+// open connects for the time of a test.
+func open(t *testing.T, addr, user, database string) *sql.DB {
+	t.Helper()
+	db, err := cluster.Open(user, addr, database)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
