@@ -211,6 +211,7 @@ func TestStatementsWithoutAPlaceAreUnknown(t *testing.T) {
 		"UPDATE shards SET shard_id = ? WHERE shard_id = ?":                                               "it changes the sharding column shard_id",
 		"REPLACE INTO shards (shard_id, range_id) VALUES (?, ?)":                                          "REPLACE",
 		"INSERT INTO shards (range_id) VALUES (?)":                                                        "it inserts no shard_id",
+		"INSERT INTO shards (range_id, shard_id) VALUES (1, 2), (3)":                                      "a row has fewer values than there are columns",
 		"INSERT INTO shards (shard_id) VALUES (RAND())":                                                   "neither a placeholder nor a literal",
 		"INSERT INTO shards (shard_id) SELECT shard_id FROM executions WHERE shard_id = ?":                "INSERT without VALUES",
 		"SELECT data FROM shards WHERE shard_id = ? UNION SELECT data FROM executions WHERE shard_id = ?": "UNION",
