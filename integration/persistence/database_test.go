@@ -84,8 +84,8 @@ func onVitessWithStock(t *testing.T, running *testbed.Testbed) *database {
 	return db
 }
 
-// withoutPipelining reaches the same database with each statement of a transaction on its own.
-func (d *database) withoutPipelining() *database {
+// withEverythingOff reaches the same database with each statement of a transaction on its own, and upstream's lists and counts.
+func (d *database) withEverythingOff() *database {
 	off := func(cfg config.SQL) *config.SQL {
 		cfg.ConnectAttributes = maps.Clone(cfg.ConnectAttributes)
 		cfg.ConnectAttributes["vitess_pipelining"] = "off"
@@ -93,6 +93,7 @@ func (d *database) withoutPipelining() *database {
 	}
 	other := *d
 	other.main, other.visibility = off(*d.main), off(*d.visibility)
+	other.visibility.ConnectAttributes["vitess_visibility_queries"] = "upstream"
 	return &other
 }
 
