@@ -51,6 +51,7 @@ func hintIndexes(statement *sqlparser.Select, sources []source) {
 	switch {
 	case len(indexes) == 0:
 	case bare(statement.OrderBy) == listOrder && statement.Limit != nil:
+		nameCharset(statement)
 		// Rows of another division are passed over. Where that would be many, MySQL may sort those of this division.
 		table.Hints = sqlparser.IndexHints{
 			hint(sqlparser.UseOp, sqlparser.JoinForType, indexes...),
@@ -59,6 +60,21 @@ func hintIndexes(statement *sqlparser.Select, sources []source) {
 	case bare(statement.SelectExprs) == countAll && indexes[0] == divisionIndex && !token:
 		table.Hints = sqlparser.IndexHints{hint(sqlparser.UseOp, sqlparser.NoForType, divisionIndex)}
 	}
+}
+
+// nameCharset gives the literals of a list's order and page token the character set that those in the indexes have. Without it
+// they have the collation of the session, and are not equal for MySQL where that is another than the default.
+func nameCharset(statement *sqlparser.Select) {
+	in := func(cursor *sqlparser.Cursor) bool {
+		if cast, ok := cursor.Node().(*sqlparser.CastExpr); ok {
+			if literal, ok := cast.Expr.(*sqlparser.Literal); ok && literal.Type == sqlparser.StrVal {
+				cast.Expr = &sqlparser.IntroducerExpr{CharacterSet: "_utf8mb4", Expr: literal}
+			}
+		}
+		return true
+	}
+	sqlparser.Rewrite(statement.OrderBy, in, nil)
+	sqlparser.Rewrite(statement.Where, in, nil)
 }
 
 func hint(kind sqlparser.IndexHintType, use sqlparser.IndexHintForType, names ...string) *sqlparser.IndexHint {
