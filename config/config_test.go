@@ -88,7 +88,7 @@ func TestVitessTemplateSetsThePluginsOptions(t *testing.T) {
 		"vitess_pipelining": "on", "vitess_subqueue_tasks": "vitess",
 	}, main)
 	require.Equal(t, map[string]string{
-		"vitess_visibility_profile": "namespace", "vitess_max_rows": "10000", "vitess_unknown_statements": "pass",
+		"vitess_visibility_profile": "namespace", "vitess_visibility_queries": "tuned", "vitess_max_rows": "10000", "vitess_unknown_statements": "pass",
 		"vitess_pipelining": "on",
 	}, visibility)
 
@@ -98,6 +98,7 @@ func TestVitessTemplateSetsThePluginsOptions(t *testing.T) {
 
 	t.Setenv("VITESS_GLOBAL_KEYSPACE", "global")
 	t.Setenv("VITESS_VISIBILITY_PROFILE", "spread")
+	t.Setenv("VITESS_VISIBILITY_QUERIES", "upstream")
 	t.Setenv("VITESS_MAX_ROWS", "500")
 	t.Setenv("VITESS_UNKNOWN_STATEMENTS", "reject")
 	t.Setenv("VITESS_PIPELINING", "off")
@@ -108,7 +109,7 @@ func TestVitessTemplateSetsThePluginsOptions(t *testing.T) {
 		"vitess_pipelining": "off", "vitess_subqueue_tasks": "upstream",
 	}, main)
 	require.Equal(t, map[string]string{
-		"vitess_visibility_profile": "spread", "vitess_max_rows": "500", "vitess_unknown_statements": "reject",
+		"vitess_visibility_profile": "spread", "vitess_visibility_queries": "upstream", "vitess_max_rows": "500", "vitess_unknown_statements": "reject",
 		"vitess_pipelining": "off",
 	}, visibility)
 }

@@ -22,6 +22,7 @@ const optionPrefix = "vitess_"
 const (
 	optionGlobalKeyspace    = optionPrefix + "global_keyspace"
 	optionVisibilityProfile = optionPrefix + "visibility_profile"
+	optionVisibilityQueries = optionPrefix + "visibility_queries"
 	optionMaxRows           = optionPrefix + "max_rows"
 	optionUnknownStatements = optionPrefix + "unknown_statements"
 	optionPipelining        = optionPrefix + "pipelining"
@@ -36,6 +37,9 @@ type Options struct {
 	// VisibilityProfile is the VSchema profile of the visibility store's keyspace (vitess_visibility_profile):
 	// namespace, the default, or spread.
 	VisibilityProfile vschema.Profile
+	// UpstreamQueries sends lists and counts of visibility as upstream writes them (vitess_visibility_queries: upstream). By default
+	// (tuned) they are without joins that change nothing, and name their index where MySQL does not find it.
+	UpstreamQueries bool
 	// MaxRows is how many rows a statement returns or deletes at most before the plugin goes on with another
 	// (vitess_max_rows). It has to be at most the --queryserver-config-max-result-size of the vttablets, whose default,
 	// 10000, is the default here.
@@ -83,6 +87,14 @@ func parseOptions(kind sqlplugin.DbKind, cfg *config.SQL) (Options, error) {
 			if kind == sqlplugin.DbKindMain {
 				return Options{}, fmt.Errorf("connectAttributes: %s belongs to the visibility store", name)
 			}
+		case optionVisibilityQueries:
+			if value != "tuned" && value != "upstream" {
+				return Options{}, impossible("tuned or upstream")
+			}
+			if kind == sqlplugin.DbKindMain {
+				return Options{}, fmt.Errorf("connectAttributes: %s belongs to the visibility store", name)
+			}
+			options.UpstreamQueries = value == "upstream"
 		case optionMaxRows:
 			rows, err := strconv.Atoi(value)
 			if err != nil || rows < 1 {
@@ -110,7 +122,7 @@ func parseOptions(kind sqlplugin.DbKind, cfg *config.SQL) (Options, error) {
 			}
 		default:
 			return Options{}, fmt.Errorf("connectAttributes: there is no option %s; there are %s", name, strings.Join(
-				[]string{optionGlobalKeyspace, optionVisibilityProfile, optionMaxRows, optionUnknownStatements, optionPipelining, optionSubqueueTasks}, ", "))
+				[]string{optionGlobalKeyspace, optionVisibilityProfile, optionVisibilityQueries, optionMaxRows, optionUnknownStatements, optionPipelining, optionSubqueueTasks}, ", "))
 		}
 	}
 	return options, nil
@@ -172,6 +184,6 @@ func newRouter(kind sqlplugin.DbKind, databaseName string, options Options) (*ro
 	}
 	return router.New(router.Config{
 		Keyspaces: keyspaces, Profile: options.VisibilityProfile, MaxRows: options.MaxRows,
-		MainUnsharded: options.SubqueueTasks != SubqueueTasksVitess,
+		MainUnsharded: options.SubqueueTasks != SubqueueTasksVitess, UpstreamQueries: options.UpstreamQueries,
 	})
 }

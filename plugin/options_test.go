@@ -33,6 +33,11 @@ func TestOptionsAreRead(t *testing.T) {
 	options, err = parseOptions(sqlplugin.DbKindVisibility, &config.SQL{ConnectAttributes: map[string]string{"vitess_visibility_profile": "spread"}})
 	require.NoError(t, err)
 	require.Equal(t, vschema.ProfileSpread, options.VisibilityProfile)
+	for value, upstream := range map[string]bool{"tuned": false, "upstream": true} {
+		options, err = parseOptions(sqlplugin.DbKindVisibility, &config.SQL{ConnectAttributes: map[string]string{"vitess_visibility_queries": value}})
+		require.NoError(t, err)
+		require.Equal(t, upstream, options.UpstreamQueries)
+	}
 }
 
 func TestPipeliningIsAListOfWays(t *testing.T) {
@@ -70,6 +75,10 @@ func TestBadConfigurationIsAnErrorThatNamesTheOption(t *testing.T) {
 			[]string{"vitess_visibility_profile belongs to the visibility store"}},
 		{"unknown profile", sqlplugin.DbKindVisibility, map[string]string{"vitess_visibility_profile": "run"},
 			[]string{`vitess_visibility_profile is "run"`, "[namespace spread]"}},
+		{"queries of the main store", sqlplugin.DbKindMain, map[string]string{"vitess_visibility_queries": "upstream"},
+			[]string{"vitess_visibility_queries belongs to the visibility store"}},
+		{"unknown queries", sqlplugin.DbKindVisibility, map[string]string{"vitess_visibility_queries": "fast"},
+			[]string{`vitess_visibility_queries is "fast"`, "tuned or upstream"}},
 		{"no rows", sqlplugin.DbKindMain, map[string]string{"vitess_max_rows": "0"},
 			[]string{`vitess_max_rows is "0"`, "1 or more"}},
 		{"rows that are no number", sqlplugin.DbKindMain, map[string]string{"vitess_max_rows": "many"},

@@ -9,6 +9,8 @@
 // With -placement it measures instead, on a Vitess of many processes, what it means where vtgate stands between Temporal and
 // the vttablets: `make bench-placement`.
 //
+// With -visibility it compares lists and counts of a namespace with 1,000,000 workflows.
+//
 // BENCH_QUICK=1 takes fewer samples, to try it out.
 package main
 
@@ -38,6 +40,7 @@ func main() {
 func run() (err error) {
 	folder := flag.String("out", ".tools/bench", "folder for the report: README.md, results.json and chart.svg, or placement.md and placement.json")
 	placement := flag.Bool("placement", false, "measure where vtgate stands, on a Vitess of many processes, and nothing else")
+	visibility := flag.Bool("visibility", false, "measure lists and counts of 1,000,000 workflows, and nothing else: visibility.md and visibility.json")
 	pattern := flag.String("operations", "", "measure operations that match this regular expression only")
 	cpuProfile := flag.String("cpuprofile", "", "file for a CPU profile of this process while there are many callers")
 	memProfile := flag.String("memprofile", "", "file for a profile of all allocations of this process")
@@ -56,6 +59,9 @@ func run() (err error) {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *visibility {
+		return measureVisibility(ctx, *folder)
+	}
 	if *placement {
 		if *cpuProfile != "" || *memProfile != "" {
 			return errors.New("-cpuprofile and -memprofile are for what is measured without -placement")

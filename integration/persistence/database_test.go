@@ -84,8 +84,8 @@ func onVitessWithStock(t *testing.T, running *testbed.Testbed) *database {
 	return db
 }
 
-// withoutPipelining reaches the same database with each statement of a transaction on its own.
-func (d *database) withoutPipelining() *database {
+// withEverythingOff reaches the same database with each statement of a transaction on its own, and upstream's lists and counts.
+func (d *database) withEverythingOff() *database {
 	off := func(cfg config.SQL) *config.SQL {
 		cfg.ConnectAttributes = maps.Clone(cfg.ConnectAttributes)
 		cfg.ConnectAttributes["vitess_pipelining"] = "off"
@@ -93,6 +93,7 @@ func (d *database) withoutPipelining() *database {
 	}
 	other := *d
 	other.main, other.visibility = off(*d.main), off(*d.visibility)
+	other.visibility.ConnectAttributes["vitess_visibility_queries"] = "upstream"
 	return &other
 }
 
@@ -198,13 +199,13 @@ func (d *database) shards(t *testing.T, keyspace string) []string {
 	return shards
 }
 
-// explain returns what mysqld's EXPLAIN says of a statement on one Vitess shard of the main keyspace, by column.
-func (d *database) explain(t *testing.T, statement string) map[string]string {
+// explain returns what mysqld's EXPLAIN says of a statement on one Vitess shard of a keyspace, by column.
+func (d *database) explain(t *testing.T, keyspace, statement string) map[string]string {
 	t.Helper()
 	connection, err := d.mysqld.Conn(t.Context())
 	require.NoError(t, err)
 	defer connection.Close()
-	_, err = connection.ExecContext(t.Context(), "USE `"+d.shards(t, testbed.Main)[0]+"`")
+	_, err = connection.ExecContext(t.Context(), "USE `"+d.shards(t, keyspace)[0]+"`")
 	require.NoError(t, err)
 	rows, err := connection.QueryContext(t.Context(), "EXPLAIN FORMAT=TRADITIONAL "+statement)
 	require.NoError(t, err)

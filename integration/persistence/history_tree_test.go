@@ -12,6 +12,8 @@ import (
 	"go.temporal.io/server/common/persistence"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	"go.temporal.io/server/common/primitives"
+
+	"github.com/temporal-vitess/temporal-vitess/integration/testbed"
 )
 
 // TestHistoryTreePaging reads the branches of all history shards in pages, as the scavenger does, where most history
@@ -89,7 +91,7 @@ func TestHistoryTreePaging(t *testing.T) {
 			require.NoError(t, err)
 		})
 		require.Len(t, statements, 1)
-		plan := db.explain(t, statements[0])
+		plan := db.explain(t, testbed.Main, statements[0])
 		assert.Equal(t, "PRIMARY", plan["key"], statements[0])
 		assert.Equal(t, "36", plan["key_len"], "bytes of shard_id, tree_id and branch_id: %s", statements[0])
 	})

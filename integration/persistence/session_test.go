@@ -68,7 +68,7 @@ func TestSessions(t *testing.T) {
 		}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			db := shared.withoutPipelining() // a copy of the configuration; pipelining is not what this is about
+			db := shared.withEverythingOff() // a copy of the configuration; pipelining is not what this is about
 			test.set(db.main)
 			_, err := db.open(t, sqlplugin.DbKindMain).ListClusterMetadata(t.Context(), &sqlplugin.ClusterMetadataFilter{PageSize: new(10)})
 			if test.works {

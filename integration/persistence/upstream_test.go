@@ -80,10 +80,10 @@ func TestUpstream(t *testing.T) {
 	})
 }
 
-// TestUpstreamOff runs upstream's suites through the plugin without pipelining.
+// TestUpstreamOff runs upstream's suites through the plugin with all off that can be.
 func TestUpstreamOff(t *testing.T) {
 	t.Run("mysql", func(t *testing.T) {
-		db := onVitess(t, bed(t, 2)).withoutPipelining()
+		db := onVitess(t, bed(t, 2)).withEverythingOff()
 		for _, upstream := range upstreamSuites {
 			upstream.runOn(t, db)
 		}

@@ -43,6 +43,9 @@ var searchAttributes = []map[string]any{
 	{"Keyword01": "under_score", "Keyword02": "", "Double01": 0.0, "Int02": int64(-1)},
 	{"Keyword01": "underXscore", "Bool02": true, "Datetime02": epoch},
 	{"Keyword01": ":v1 :name", "Text01": "? ?? ???", "KeywordList01": []string{"?", ":v1"}},
+	{"TemporalNamespaceDivision": "a division", "Keyword01": "it's"},
+	{"TemporalNamespaceDivision": "a division", "Int01": int64(5)},
+	{"TemporalNamespaceDivision": "a division"},
 }
 
 // listQueries find some of the workflows and not all, but for the first.
@@ -105,6 +108,14 @@ var listQueries = []string{
 	`NOT (Bool01 = true OR Keyword01 = "what?")`,
 	`Keyword01 = "what?" OR KeywordList01 = "what?" OR Text01 = "lazy"`,
 	`WorkflowId = "workflow 3"`,
+	`WorkflowType = "type 1"`,
+	`TaskQueue = "queue?"`,
+	`ExecutionStatus = "Running"`,
+	`ExecutionStatus = "Failed" AND WorkflowType = "type 2"`,
+	`TemporalNamespaceDivision = "a division"`,
+	`TemporalNamespaceDivision = "a division" AND ExecutionStatus = "Completed"`,
+	`TemporalNamespaceDivision IS NOT NULL AND Int01 = 5`,
+	`TemporalNamespaceDivision = "a division" OR TemporalNamespaceDivision IS NULL`,
 	`WorkflowId STARTS_WITH "workflow 1" AND Int01 IS NULL`,
 	`WorkflowType IN ("type 0", "type 1") AND Bool01 = true`,
 	`ExecutionStatus = "Completed" AND Keyword01 IS NOT NULL`,
@@ -121,40 +132,38 @@ var groupQueries = []string{
 	`Int01 IS NOT NULL GROUP BY ExecutionStatus`,
 	`Keyword01 = "what?" OR Bool01 = true GROUP BY ExecutionStatus`,
 	`Keyword01 = "none" GROUP BY ExecutionStatus`,
+	`WorkflowType = "type 1" GROUP BY ExecutionStatus`,
+	`TemporalNamespaceDivision = "a division" GROUP BY ExecutionStatus`,
+	`GROUP BY TemporalNamespaceDivision`,
 }
 
 // TestSearchAttributes writes the same workflows with both profiles and to a plain MySQL through upstream's plugin, and
-// asks all of them the same, with both of upstream's query converters (system.visibilityEnableUnifiedQueryConverter).
+// asks all of them the same, with both of upstream's query converters (system.visibilityEnableUnifiedQueryConverter), and with
+// upstream's own statements.
 func TestSearchAttributes(t *testing.T) {
 	running := bed(t, 4)
 	db := onVitess(t, running)
 	db.clear(t)
 	plain := onPlainMySQL(t, running).visibility
-	profiles := map[vschema.Profile]*config.SQL{
-		vschema.ProfileNamespace: running.VisibilityConfig(vschema.ProfileNamespace),
-		vschema.ProfileSpread:    running.VisibilityConfig(vschema.ProfileSpread),
+	byProfile := map[string]*config.SQL{}
+	for _, profile := range vschema.Profiles() {
+		cfg, untuned := running.VisibilityConfig(profile), running.VisibilityConfig(profile)
+		untuned.ConnectAttributes["vitess_visibility_queries"] = "upstream"
+		byProfile[string(profile)], byProfile[string(profile)+", upstream's statements"] = cfg, untuned
 	}
 	namespaceID := namespace.ID(uuid.NewString())
 	runIDs := make([]string, len(searchAttributes))
 	for i := range runIDs {
 		runIDs[i] = uuid.NewString()
 	}
-	open := func(t *testing.T, cfg *config.SQL, unified bool) *visibilitysql.VisibilityStore {
-		opened, err := visibilitysql.NewSQLVisibilityStore(*cfg, resolver.NewNoopResolver(),
-			searchattribute.NewTestProvider(), searchattribute.NewTestMapperProvider(nil), chasm.NewRegistry(log.NewNoopLogger()),
-			dynamicconfig.GetBoolPropertyFn(unified), log.NewNoopLogger(), metrics.NoopMetricsHandler, serialization.NewSerializer())
-		require.NoError(t, err)
-		t.Cleanup(opened.Close)
-		return opened
-	}
-	for _, cfg := range []*config.SQL{plain, profiles[vschema.ProfileNamespace], profiles[vschema.ProfileSpread]} {
-		writeWorkflows(t, open(t, cfg, true), namespaceID, runIDs)
+	for _, cfg := range []*config.SQL{plain, byProfile[string(vschema.ProfileNamespace)], byProfile[string(vschema.ProfileSpread)]} {
+		writeWorkflows(t, openVisibility(t, cfg, true), namespaceID, runIDs)
 	}
 
 	for _, unified := range []bool{true, false} {
 		listed := map[string]string{}
 		counted := map[string]string{}
-		theirs := open(t, plain, unified)
+		theirs := openVisibility(t, plain, unified)
 		for _, query := range listQueries {
 			listed[query] = list(t, theirs, namespaceID, query, 100)
 			assert.NotEmpty(t, listed[query], "%s finds nothing, so that it compares nothing", query)
@@ -162,9 +171,9 @@ func TestSearchAttributes(t *testing.T) {
 		for _, query := range slices.Concat(listQueries, groupQueries) {
 			counted[query] = countWorkflows(t, theirs, namespaceID, query)
 		}
-		for profile, cfg := range profiles {
+		for profile, cfg := range byProfile {
 			t.Run(fmt.Sprintf("%s, unified query converter %v", profile, unified), func(t *testing.T) {
-				ours := open(t, cfg, unified)
+				ours := openVisibility(t, cfg, unified)
 				for query, want := range listed {
 					assert.Equal(t, want, list(t, ours, namespaceID, query, 2), query)
 					assert.Equal(t, want, list(t, ours, namespaceID, query, 100), query)
@@ -175,6 +184,16 @@ func TestSearchAttributes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// openVisibility opens upstream's visibility store, with one of its two query converters.
+func openVisibility(t *testing.T, cfg *config.SQL, unified bool) *visibilitysql.VisibilityStore {
+	opened, err := visibilitysql.NewSQLVisibilityStore(*cfg, resolver.NewNoopResolver(),
+		searchattribute.NewTestProvider(), searchattribute.NewTestMapperProvider(nil), chasm.NewRegistry(log.NewNoopLogger()),
+		dynamicconfig.GetBoolPropertyFn(unified), log.NewNoopLogger(), metrics.NoopMetricsHandler, serialization.NewSerializer())
+	require.NoError(t, err)
+	t.Cleanup(opened.Close)
+	return opened
 }
 
 // writeWorkflows starts a workflow for each of searchAttributes, sets its attributes, closes two of three, and writes the
@@ -246,4 +265,59 @@ func countWorkflows(t *testing.T, visibility store.VisibilityStore, namespaceID 
 	}
 	slices.Sort(groups) // no order is asked for
 	return fmt.Sprint(response.Count, groups)
+}
+
+// TestListsAndCountsReachMySQLTuned shows what vtgate passes on, with both profiles, and that MySQL reads a list by the index that has
+// its order.
+func TestListsAndCountsReachMySQLTuned(t *testing.T) {
+	running := bed(t, 2)
+	db := onVitess(t, running)
+	type texts struct{ list, listStatus, count, group string }
+	const joins = "as ev left join custom_search_attributes"
+	for _, profile := range vschema.Profiles() {
+		for queries, want := range map[string]texts{
+			"tuned": {
+				"as ev use index for join (by_temporal_namespace_division) use index for order by (by_temporal_namespace_division) where",
+				"as ev use index for join (by_status, by_temporal_namespace_division) use index for order by (by_status) where",
+				"as ev use index (by_temporal_namespace_division) where",
+				"as ev ignore index for group by (by_status) where",
+			},
+			"upstream": {joins, joins, joins, joins},
+		} {
+			t.Run(fmt.Sprintf("%s, %s", profile, queries), func(t *testing.T) {
+				cfg := running.VisibilityConfig(profile)
+				cfg.ConnectAttributes["vitess_visibility_queries"] = queries
+				visibility := openVisibility(t, cfg, true)
+				id := namespace.ID(uuid.NewString())
+				received := func(want string, ask func()) string {
+					statements := db.received(t, "executions_visibility", ask)
+					require.NotEmpty(t, statements)
+					for _, statement := range statements {
+						require.Contains(t, statement, want)
+						require.Equal(t, queries == "upstream", strings.Contains(statement, " left join "), statement)
+					}
+					return statements[0]
+				}
+				newest := received(want.list, func() { list(t, visibility, id, ``, 10) })
+				received(want.listStatus, func() { list(t, visibility, id, `ExecutionStatus = "Running"`, 10) })
+				received(want.count, func() { countWorkflows(t, visibility, id, ``) })
+				received(want.group, func() { countWorkflows(t, visibility, id, `GROUP BY ExecutionStatus`) })
+
+				db.insertWorkflows(t, cfg.DatabaseName, id, 2000)
+				plan := db.explain(t, cfg.DatabaseName, newest)
+				require.Equal(t, queries == "upstream", strings.Contains(plan["Extra"], "filesort"), plan)
+			})
+		}
+	}
+}
+
+// insertWorkflows inserts so many visibility records into one Vitess shard of a keyspace, wherever they belong.
+func (d *database) insertWorkflows(t *testing.T, keyspace string, namespaceID namespace.ID, rows int) {
+	t.Helper()
+	_, err := d.mysqld.ExecContext(t.Context(), fmt.Sprintf(`USE `+"`%s`"+`; SET cte_max_recursion_depth = %d;
+		INSERT INTO executions_visibility (namespace_id, run_id, start_time, execution_time, workflow_id, workflow_type_name, status, encoding)
+		WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %[2]d)
+		SELECT '%s', UUID(), '2026-01-01' + INTERVAL i SECOND, '2026-01-01', i, 'type', 1, 'Proto3' FROM n;
+		ANALYZE TABLE executions_visibility`, d.shards(t, keyspace)[0], rows, namespaceID))
+	require.NoError(t, err)
 }

@@ -9,6 +9,8 @@
 //   - ON DUPLICATE KEY UPDATE does not assign columns of the primary key, which are equal anyway, and which Vitess
 //     refuses when one of them is a sharding column;
 //   - joins name the tables of their columns, since vtgate joins a third USING to the second table;
+//   - a list or count of visibility is without the LEFT JOINs that change nothing of it (joins.go), and names its index where MySQL
+//     does not find it (indexes.go);
 //   - a DELETE or SELECT that could touch any number of rows carries the row limit, and the plan says how to go on:
 //     Vitess aborts a statement that touches more rows than its limit.
 //

@@ -126,6 +126,9 @@ func insertedValue(insert *sqlparser.Insert, column string) (sqlparser.Expr, err
 		return nil, fmt.Errorf("it inserts no %s, the sharding column", column)
 	}
 	for _, row := range rows {
+		if index >= len(row) {
+			return nil, errors.New("a row has fewer values than there are columns")
+		}
 		if !constant(row[index]) {
 			return nil, fmt.Errorf("its value of %s, the sharding column, is neither a placeholder nor a literal", column)
 		}

@@ -28,6 +28,10 @@ func (r *Router) plan(query string) (*Plan, error) {
 	}
 	if statement, ok := parsed.(*sqlparser.Select); ok {
 		nameColumns(statement, sources)
+		if !r.upstreamQueries {
+			sources = dropJoins(statement, sources)
+			hintIndexes(statement, sources)
+		}
 	}
 
 	plan := &Plan{Keyspace: r.keyspaces[sources[0].Role], Table: sources[0].Name, Workload: sources[0].workload, Route: Unsharded, Value: -1, Owner: -1}

@@ -23,6 +23,8 @@ type Config struct {
 	// MainUnsharded says that the tables of [vschema.Main] are in an unsharded keyspace or a MySQL database, or that routing
 	// rules send them there, whatever their VSchema says.
 	MainUnsharded bool
+	// UpstreamQueries leaves visibility's lists and counts their joins, and MySQL the choice of their indexes.
+	UpstreamQueries bool
 }
 
 // DefaultMaxRows is what a vttablet allows by default, and the default of the plugin's option vitess_max_rows.
@@ -36,6 +38,8 @@ type Router struct {
 	parser    *sqlparser.Parser
 	plans     *planCache
 	ahead     *ahead
+
+	upstreamQueries bool
 }
 
 // table is what the router knows of a table.
@@ -57,7 +61,10 @@ func New(cfg Config) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{maxRows: cfg.MaxRows, keyspaces: cfg.Keyspaces, tables: map[string]*table{}, parser: parser, plans: plans, ahead: &ahead{joins: map[string]*LookAhead{}}}
+	r := &Router{
+		maxRows: cfg.MaxRows, keyspaces: cfg.Keyspaces, tables: map[string]*table{}, parser: parser, plans: plans, ahead: &ahead{joins: map[string]*LookAhead{}},
+		upstreamQueries: cfg.UpstreamQueries,
+	}
 	for role := range cfg.Keyspaces {
 		placement, err := vschema.Load(role, cfg.Profile)
 		if err != nil {

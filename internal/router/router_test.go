@@ -135,19 +135,19 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "a list names the tables of its columns", router: namespace,
-			query: `SELECT ev.run_id FROM executions_visibility ev LEFT JOIN custom_search_attributes USING (namespace_id, run_id) LEFT JOIN chasm_search_attributes USING (namespace_id, run_id) WHERE namespace_id = 'n' and Keyword01 = 'k' ORDER BY start_time DESC, run_id LIMIT ?`,
+			query: `SELECT ev.run_id FROM executions_visibility ev LEFT JOIN custom_search_attributes USING (namespace_id, run_id) LEFT JOIN chasm_search_attributes USING (namespace_id, run_id) WHERE namespace_id = 'n' and Keyword01 = TemporalKeyword01 ORDER BY start_time DESC, run_id LIMIT ?`,
 			route: Single, column: "namespace_id",
 			sql: "select /*vt+ WORKLOAD_NAME=visibility PRIORITY=50 */ ev.run_id from temporal_visibility.executions_visibility as ev " +
 				"left join temporal_visibility.custom_search_attributes on ev.namespace_id = custom_search_attributes.namespace_id and ev.run_id = custom_search_attributes.run_id " +
 				"left join temporal_visibility.chasm_search_attributes on ev.namespace_id = chasm_search_attributes.namespace_id and ev.run_id = chasm_search_attributes.run_id " +
-				"where ev.namespace_id = 'n' and custom_search_attributes.Keyword01 = 'k' order by ev.start_time desc, ev.run_id asc limit ?",
+				"where ev.namespace_id = 'n' and custom_search_attributes.Keyword01 = chasm_search_attributes.TemporalKeyword01 order by ev.start_time desc, ev.run_id asc limit ?",
 		},
 		{
 			name: "a list of profile spread asks every Vitess shard", router: spread,
-			query: `SELECT COUNT(*) FROM executions_visibility ev LEFT JOIN custom_search_attributes USING (namespace_id, run_id) WHERE namespace_id = 'n'`,
+			query: `SELECT COUNT(*) FROM executions_visibility ev LEFT JOIN custom_search_attributes USING (namespace_id, run_id) WHERE namespace_id = 'n' AND Int01 = 1`,
 			route: Scatter,
 			sql: "select /*vt+ WORKLOAD_NAME=visibility PRIORITY=50 ALLOW_SCATTER */ count(*) from temporal_visibility.executions_visibility as ev " +
-				"left join temporal_visibility.custom_search_attributes on ev.namespace_id = custom_search_attributes.namespace_id and ev.run_id = custom_search_attributes.run_id where ev.namespace_id = 'n'",
+				"left join temporal_visibility.custom_search_attributes on ev.namespace_id = custom_search_attributes.namespace_id and ev.run_id = custom_search_attributes.run_id where ev.namespace_id = 'n' and custom_search_attributes.Int01 = 1",
 		},
 		{
 			name: "a question mark in a text is no placeholder", router: namespace,
@@ -211,6 +211,7 @@ func TestStatementsWithoutAPlaceAreUnknown(t *testing.T) {
 		"UPDATE shards SET shard_id = ? WHERE shard_id = ?":                                               "it changes the sharding column shard_id",
 		"REPLACE INTO shards (shard_id, range_id) VALUES (?, ?)":                                          "REPLACE",
 		"INSERT INTO shards (range_id) VALUES (?)":                                                        "it inserts no shard_id",
+		"INSERT INTO shards (range_id, shard_id) VALUES (1, 2), (3)":                                      "a row has fewer values than there are columns",
 		"INSERT INTO shards (shard_id) VALUES (RAND())":                                                   "neither a placeholder nor a literal",
 		"INSERT INTO shards (shard_id) SELECT shard_id FROM executions WHERE shard_id = ?":                "INSERT without VALUES",
 		"SELECT data FROM shards WHERE shard_id = ? UNION SELECT data FROM executions WHERE shard_id = ?": "UNION",

@@ -143,7 +143,10 @@ func (t *target) rewrite(statement string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	config := router.Config{Keyspaces: map[vschema.Role]string{}, Profile: t.Profile, MaxRows: maxRows}
+	config := router.Config{
+		Keyspaces: map[vschema.Role]string{}, Profile: t.Profile, MaxRows: maxRows,
+		UpstreamQueries: t.vtgate.ConnectAttributes["vitess_visibility_queries"] == "upstream",
+	}
 	for _, role := range roles {
 		config.Keyspaces[role] = t.Keyspaces[role]
 	}
