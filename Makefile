@@ -83,6 +83,10 @@ export ENGINE ?= docker
 image: ## Build the server's container image with Docker; ENGINE=podman, TAG=name:tag, PLATFORM=linux/arm64
 	scripts/build-image.sh $(TAG)
 
+.PHONY: image-dev
+image-dev: ## Build the image of a development server, with MySQL, Vitess and web UI; the same variables, and BASE=image
+	scripts/build-dev-image.sh $(TAG)
+
 .PHONY: test-deploy
 test-deploy: ## Run the tests that need a container engine
 	@$(ENGINE) info >/dev/null 2>&1 || { echo "make test-deploy: no container engine answers to '$(ENGINE) info', so nothing was tested: start Docker, or name another with ENGINE=podman" >&2; exit 1; }
