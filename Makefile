@@ -74,11 +74,23 @@ lint: ## Check the code with go vet and staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these files" >&2; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
-	cd deploy && go vet ./... && go run $(STATICCHECK) ./...
+	cd deploy && go vet -tags containers ./... && go run $(STATICCHECK) -tags containers ./...
+
+# The container engine, for what follows.
+export ENGINE ?= docker
 
 .PHONY: image
-image: ## Build the server's container image (docker, else buildah); TAG=name:tag
+image: ## Build the server's container image with Docker; ENGINE=podman, TAG=name:tag, PLATFORM=linux/arm64
 	scripts/build-image.sh $(TAG)
+
+.PHONY: image-dev
+image-dev: ## Build the image of a development server, with MySQL, Vitess and web UI; the same variables, and BASE=image
+	scripts/build-dev-image.sh $(TAG)
+
+.PHONY: test-deploy
+test-deploy: ## Run the tests that need a container engine
+	@$(ENGINE) info >/dev/null 2>&1 || { echo "make test-deploy: no container engine answers to '$(ENGINE) info', so nothing was tested: start Docker, or name another with ENGINE=podman" >&2; exit 1; }
+	cd deploy && go test -tags containers -count 1 -timeout 30m -v ./containers
 
 .PHONY: clean
 clean: ## Remove .tools

@@ -129,6 +129,8 @@ func TestEveryFileHasATest(t *testing.T) {
 		return err
 	}))
 	require.Equal(t, []string{
+		"compose/.env", "compose/README.md", "compose/compose.yaml", "compose/dynamicconfig/docker.yaml",
+		"dev/Dockerfile", "dev/mysqld.cnf", "dev/temporal-vitess-dev",
 		"helm/README.md", "helm/render.sh", "helm/rendered/development.yaml", "helm/rendered/planetscale.yaml", "helm/rendered/production.yaml",
 		"helm/values-development.yaml", "helm/values-planetscale.yaml", "helm/values-production.yaml",
 		"observability/README.md", "observability/alerts.yaml", "observability/dashboard.json", "observability/metrics.txt",

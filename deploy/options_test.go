@@ -25,9 +25,9 @@ import (
 // option is a row of the table in docs/options.md.
 type option struct {
 	// store is main, visibility, or "" for both; path is below the store's sql, or begins with persistence.
-	store, path                             string
-	environment, helm, tool, toolsVariables []string
-	value                                   string
+	store, path                                      string
+	environment, compose, helm, tool, toolsVariables []string
+	value                                            string
 }
 
 func options(t *testing.T) []option {
@@ -42,7 +42,7 @@ func options(t *testing.T) []option {
 	}
 	var options []option
 	for _, row := range table(t, "../docs/options.md", "YAML") {
-		o := option{environment: all(row["environment"]), helm: all(row["Helm"]), value: strings.Join(all(row["default of `config/vitess.yaml`"]), "")}
+		o := option{environment: all(row["environment"]), compose: all(row["Compose"]), helm: all(row["Helm"]), value: strings.Join(all(row["default of `config/vitess.yaml`"]), "")}
 		o.store, _, _ = strings.Cut(row["YAML"], ": `")
 		if strings.HasPrefix(o.store, "`") {
 			o.store = ""
@@ -150,6 +150,19 @@ func TestThePluginHasTheOptionsOfTheTable(t *testing.T) {
 	require.ElementsMatch(t, strings.Split(list, ", "), documented)
 }
 
+func TestComposeHasTheOptionsOfTheTable(t *testing.T) {
+	variables := compose(t).Services["temporal"].Environment
+	for _, o := range options(t) {
+		var given []string
+		for _, name := range o.environment {
+			if value := variables[name]; value != nil {
+				given = append(given, *value)
+			}
+		}
+		require.Equal(t, given, o.compose, o.path)
+	}
+}
+
 func TestHelmHasTheOptionsOfTheTable(t *testing.T) {
 	for _, o := range options(t) {
 		for _, value := range o.helm {
@@ -241,7 +254,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
 	for _, page := range []string{
 		"../docs/starting.md", "../docs/sizing.md", "../docs/security.md", "../docs/options.md", "../docs/metrics.md", "../docs/operations/alerts.md",
-		"helm/README.md", "vitess-operator/README.md", "render/README.md", "observability/README.md",
+		"compose/README.md", "helm/README.md", "vitess-operator/README.md", "render/README.md", "observability/README.md",
 	} {
 		for _, match := range link.FindAllStringSubmatch(read(t, page), -1) {
 			if !strings.Contains(match[1], "://") {

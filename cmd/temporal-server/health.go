@@ -61,7 +61,7 @@ func healthCommand() *cli.Command {
 			if c.Args().Present() {
 				return cli.Exit(fmt.Sprintf("health takes no arguments, but got %q: name services with --service", c.Args().First()), 1)
 			}
-			return checkStartArguments(c)
+			return checkConfigFlags(c)
 		},
 		Action: health,
 	}
@@ -104,15 +104,11 @@ func askHealth(ctx context.Context, cfg *config.Config, service string) (healthp
 	if !ok {
 		return unknown, errors.New("the configuration has no such service")
 	}
-	address, err := healthAddress(&configured.RPC)
+	address, err := localAddress(&configured.RPC)
 	if err != nil {
 		return unknown, err
 	}
-	transport, err := healthCredentials(&cfg.Global.TLS, service)
-	if err != nil {
-		return unknown, err
-	}
-	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(transport))
+	connection, err := dial(cfg, service, address)
 	if err != nil {
 		return unknown, err
 	}
@@ -124,9 +120,18 @@ func askHealth(ctx context.Context, cfg *config.Config, service string) (healthp
 	return answer.Status, nil
 }
 
-// healthAddress is where a service of this host listens (getListenIP of upstream's common/rpc), or for a wildcard the
+// dial connects to a service as the services of this host do.
+func dial(cfg *config.Config, service, address string) (*grpc.ClientConn, error) {
+	transport, err := transportCredentials(&cfg.Global.TLS, service)
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(transport))
+}
+
+// localAddress is where a service of this host listens (getListenIP of upstream's common/rpc), or for a wildcard the
 // loopback address.
-func healthAddress(rpc *config.RPC) (string, error) {
+func localAddress(rpc *config.RPC) (string, error) {
 	host := rpc.BindOnIP
 	switch {
 	case rpc.BindOnLocalHost:
@@ -147,8 +152,8 @@ func healthAddress(rpc *config.RPC) (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(rpc.GRPCPort)), nil
 }
 
-// healthCredentials are those with which the services of this host call each other.
-func healthCredentials(cfg *config.RootTLS, service string) (credentials.TransportCredentials, error) {
+// transportCredentials are those with which the services of this host call each other.
+func transportCredentials(cfg *config.RootTLS, service string) (credentials.TransportCredentials, error) {
 	provider, err := encryption.NewTLSConfigProviderFromConfig(*cfg, metrics.NoopMetricsHandler, log.NewNoopLogger(), nil)
 	if err != nil {
 		return nil, err

@@ -84,6 +84,7 @@ func newApp() *cli.App {
 		renderConfigCommand(),
 		startCommand(),
 		healthCommand(),
+		createNamespaceCommand(),
 	}
 	return app
 }

@@ -48,7 +48,10 @@ func checkStartArguments(c *cli.Context) error {
 	if c.Args().Len() > 0 {
 		return cli.Exit("ERROR: start command doesn't support arguments. Use --service flag instead.", 1)
 	}
+	return checkConfigFlags(c)
+}
 
+func checkConfigFlags(c *cli.Context) error {
 	if c.IsSet("config-file") && (c.IsSet("config") || c.IsSet("env") || c.IsSet("zone") || c.IsSet("root")) {
 		return cli.Exit("ERROR: can not use --config, --env, --zone, or --root with --config-file", 1)
 	}

@@ -7,7 +7,7 @@ import (
 	"go.temporal.io/server/common/headers"
 )
 
-// release names the source this program was built from, as `git describe` does. scripts/build-image.sh sets it with
+// release names the source this program was built from, as `git describe` does. scripts/images.sh sets it with
 // -ldflags "-X main.release=…"; without it the module version that the go command records is shown.
 var release string
 

@@ -95,12 +95,16 @@ func startBinary(t *testing.T, vitess *testbed.Testbed, more ...string) *running
 	return r
 }
 
-// health returns what the command prints, and its error.
-func (r *running) health(t *testing.T, arguments ...string) (string, error) {
-	command := exec.CommandContext(t.Context(), binary, append([]string{"--config-file", "../../config/vitess.yaml", "health"}, arguments...)...)
+// command returns what a command prints with the server's configuration, and its error.
+func (r *running) command(t *testing.T, arguments ...string) (string, error) {
+	command := exec.CommandContext(t.Context(), binary, append([]string{"--config-file", "../../config/vitess.yaml"}, arguments...)...)
 	command.Env = r.environment
 	out, err := command.CombinedOutput()
 	return string(out), err
+}
+
+func (r *running) health(t *testing.T, arguments ...string) (string, error) {
+	return r.command(t, append([]string{"health"}, arguments...)...)
 }
 
 // awaitHealth returns once services serve.
@@ -137,7 +141,11 @@ func TestBinary(t *testing.T) {
 		require.NoError(t, s.awaitFrontend(s.alive))
 		s.awaitHealth(t, "frontend", "history", "matching", "worker")
 		const namespace = "binary"
-		require.NoError(t, s.CreateNamespace(s.alive, namespace))
+		for _, what := range []string{"created", "exists"} {
+			out, err := s.command(t, "create-namespace", "--retention", "24h", namespace)
+			require.NoError(t, err, out)
+			require.Equal(t, "namespace binary: "+what+"\n", out)
+		}
 		c, err := s.Dial(namespace)
 		require.NoError(t, err)
 		defer c.Close()
@@ -165,6 +173,12 @@ func TestBinary(t *testing.T) {
 		out, err = s.health(t, "--service", "elsewhere")
 		require.Error(t, err)
 		require.Contains(t, out, "elsewhere: there is no such service")
+		out, err = s.command(t, "create-namespace", "--timeout", "100ms", namespace)
+		require.Error(t, err)
+		require.Contains(t, out, "namespace binary at "+s.frontend+": ")
+		out, err = s.command(t, "create-namespace")
+		require.Error(t, err)
+		require.Contains(t, out, "create-namespace takes the name of one namespace")
 		require.NoError(t, vitess.CheckRoutes(t.Context()))
 	})
 
@@ -180,6 +194,8 @@ func TestBinary(t *testing.T) {
 			"TEMPORAL_TLS_FRONTEND_SERVER_NAME=temporal.test",
 		)
 		s.awaitHealth(t, "frontend", "history", "matching", "worker")
+		out, err := s.command(t, "create-namespace", "--address", s.frontend, "secured")
+		require.NoError(t, err, out)
 		for _, without := range []string{"TEMPORAL_TLS_SERVER_CERT", "TEMPORAL_TLS_SERVER_CA_CERT"} {
 			other := *s
 			other.environment = append(slices.Clone(s.environment), without+"=")
