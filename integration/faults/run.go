@@ -110,7 +110,8 @@ func (b *Bed) Run(ctx context.Context, fault Fault) (_ *Result, err error) {
 		err = l.Progress(ctx, calmCalls)
 	}
 	b.step("the load went on")
-	err = errors.Join(err, l.stop(ctx), probe.stop())
+	err = errors.Join(err, l.stop(ctx))
+	probe.stop()
 	violations := registers.stop()
 	if err != nil {
 		return nil, err
