@@ -291,7 +291,7 @@ func planOf(ctx context.Context, db *sql.DB, call func() error) (string, error) 
 
 func (r *visibilityResults) markdown() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "# Benchmark: lists and counts\n\nWritten by `go run ./integration/bench -visibility`, in one run, on one machine: %s.\n\n", r.Machine)
+	fmt.Fprintf(&out, "# Benchmark: lists and counts\n\nWritten by `go run ./integration/bench -visibility -out docs/benchmark`, in one run, on one machine: %s.\n\n", r.Machine)
 	fmt.Fprintf(&out, "One namespace with %d workflows on one mysqld, without Vitess, all in its buffer pool; the median of %d runs. "+
 		"`mysql8` is upstream's plugin, `vitess` this one, on the same tables; both found the same. Pages have %d workflows. "+
 		"Of upstream's indexes there are %s: the others are on columns that are not asked for.\n\n",

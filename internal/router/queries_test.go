@@ -132,6 +132,11 @@ func TestListsAndCountsNameTheirIndex(t *testing.T) {
 			for _, profile := range vschema.Profiles() {
 				plan := newVisibilityRouter(t, profile).Plan(test.query)
 				require.Equal(t, "executions_visibility as ev"+test.want, from(t, plan))
+				literals := 0
+				if strings.Contains(test.want, "for order by") {
+					literals = strings.Count(test.query, "cast('9999-12-31 23:59:59' as datetime)")
+				}
+				require.Equal(t, literals, strings.Count(plan.Statement.SQL, "cast(_utf8mb4 '9999-12-31 23:59:59' as datetime)"))
 			}
 			upstream := from(t, newUpstreamQueriesRouter(t).Plan(test.query))
 			require.NotContains(t, upstream, "use index")
