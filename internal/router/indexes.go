@@ -4,8 +4,8 @@ import "vitess.io/vitess/go/vt/sqlparser"
 
 // This file says by which index MySQL reads visibility, where it does not find out by itself. Nearly each index of
 // executions_visibility has the order of lists behind its own column, as an expression. MySQL gives each expression of an index a
-// hidden column, takes ORDER BY for one of these that are equal (that of another index than it reads by), and sorts: 9.7.4 sorts
-// a whole namespace for its newest page.
+// hidden column, and takes ORDER BY for one of these that are equal, that of another index than it reads by. So it sorts: 9.7.4 sorts a
+// whole namespace for its newest page (go run ./integration/bench -visibility).
 
 // orderedIndexes are the indexes of executions_visibility that have namespace_id, a column of which many rows have the same value,
 // and the order of lists behind these; divisionIndex is another.
@@ -37,7 +37,7 @@ const (
 // index's column are asked for, or all of a division. Others stay MySQL's choice.
 func hintIndexes(statement *sqlparser.Select, sources []source) {
 	table, ok := statement.From[0].(*sqlparser.AliasedTableExpr)
-	if !ok || len(sources) != 1 || sources[0].Name != visibilityTable || len(table.Hints) > 0 || nested(statement) {
+	if !ok || len(statement.From) != 1 || len(sources) != 1 || sources[0].Name != visibilityTable || len(table.Hints) > 0 || nested(statement) {
 		return
 	}
 	if statement.GroupBy != nil {

@@ -118,6 +118,7 @@ func TestListsAndCountsNameTheirIndex(t *testing.T) {
 		{"in another order", list + " ORDER BY start_time DESC, run_id LIMIT ?", ""},
 		{"without a limit", list + strings.TrimSuffix(theOrder, " LIMIT ?"), ""},
 		{"of no namespace", "SELECT ev.run_id FROM executions_visibility ev WHERE run_id = ? AND TemporalNamespaceDivision is null" + theOrder, ""},
+		{"of two tables", "SELECT ev.run_id FROM executions_visibility ev, dual WHERE namespace_id = ? AND status = 1" + theOrder, ", dual"},
 		{"that has an index", "SELECT ev.run_id FROM executions_visibility ev FORCE INDEX (default_idx) WHERE namespace_id = ? AND status = 1" + theOrder, " force index (default_idx)"},
 
 		{"a count", count, " use index (by_temporal_namespace_division)"},
