@@ -159,18 +159,21 @@ func TestComposeStartsTemporalOnVitess(t *testing.T) {
 	requireCreatesNamespace(t, project.Services["namespace"].Command)
 	require.Subset(t, project.Services["namespace"].Command, []string{"--address", "temporal:7233"})
 
-	waits := map[string]string{}
+	waits := map[string]map[string]string{}
 	for name, service := range project.Services {
 		for on, dependency := range service.DependsOn {
-			waits[name] += on + " " + dependency.Condition
+			if waits[name] == nil {
+				waits[name] = map[string]string{}
+			}
+			waits[name][on] = dependency.Condition
 		}
 	}
-	require.Equal(t, map[string]string{
-		"setup-schema":  "vitess service_healthy",
-		"update-schema": "setup-schema service_completed_successfully",
-		"temporal":      "update-schema service_completed_successfully",
-		"namespace":     "temporal service_healthy",
-		"ui":            "temporal service_healthy",
+	require.Equal(t, map[string]map[string]string{
+		"setup-schema":  {"vitess": "service_healthy"},
+		"update-schema": {"setup-schema": "service_completed_successfully"},
+		"temporal":      {"vitess": "service_healthy", "update-schema": "service_completed_successfully"},
+		"namespace":     {"temporal": "service_healthy"},
+		"ui":            {"temporal": "service_healthy"},
 	}, waits)
 }
 

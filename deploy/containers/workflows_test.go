@@ -4,11 +4,13 @@ package containers
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/temporal-vitess/temporal-vitess/integration/workflows/kinds"
@@ -24,7 +26,7 @@ type history struct {
 // visibility and with their histories.
 func (h *history) round(t *testing.T, address string) {
 	t.Helper()
-	c, err := client.Dial(client.Options{HostPort: address})
+	c, err := client.Dial(client.Options{HostPort: address, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	require.NoError(t, err)
 	defer c.Close()
 	target := kinds.Target{Client: c, Namespace: client.DefaultNamespace, TaskQueue: "containers"}
