@@ -61,7 +61,7 @@ bench-placement: tools-cluster ## Measure where vtgates should stand, on a Vites
 	go run ./integration/bench -placement $(BENCH_FLAGS)
 
 .PHONY: faults
-faults: tools-cluster ## Let parts of a distributed Vitess fail under load, and write docs/reliability.md (20 minutes)
+faults: tools-cluster ## Let parts of a distributed Vitess fail under load, and write docs/reliability.md (40 minutes)
 	go run ./integration/faults/reliability -out docs/reliability.md $(FAULTS_FLAGS)
 
 SOAK ?= 2h
