@@ -93,12 +93,12 @@ func TestTotalsHaveTheSumsAndTheLongestTimes(t *testing.T) {
 	totals := Totals([]*Result{
 		{Fault: "one", Workflows: 1, Calls: 10, Lost: []string{"a"}, Hurt: Tally{All: 5, Failed: 2}, Plugin: 3 * time.Second},
 		{Fault: "another", Calls: 7},
-		{Fault: "one", Workflows: 2, Calls: 20, Lost: []string{"b"}, Defects: []string{"c"}, Hurt: Tally{All: 6, Failed: 1}, Plugin: time.Second, Temporal: 2 * time.Second},
+		{Fault: "one", Workflows: 2, Calls: 20, Lost: []string{"b"}, Defects: []string{"c"}, Hurt: Tally{All: 6, Failed: 1}, Updates: Tally{All: 4, Failed: 1}, Plugin: time.Second, Temporal: 2 * time.Second},
 	})
 	lines := strings.Split(strings.TrimSpace(totals), "\n")
 	require.Len(t, lines, 3)
-	assert.Equal(t, strings.Fields("another 1 0 7 0 0 0 0 – – 0.0 s 0.0 s 0.0 s"), strings.Fields(lines[1]))
-	assert.Equal(t, strings.Fields("one 2 3 30 2 0 1 0 3 of 11 – 0.0 s 3.0 s 2.0 s"), strings.Fields(lines[2]))
+	assert.Equal(t, strings.Fields("another 1 0 7 0 0 0 0 – – – 0.0 s 0.0 s 0.0 s"), strings.Fields(lines[1]))
+	assert.Equal(t, strings.Fields("one 2 3 30 2 0 1 0 3 of 11 – 1 of 4 0.0 s 3.0 s 2.0 s"), strings.Fields(lines[2]))
 }
 
 // plant is a fault that changes rows below Temporal and Vitess, so that each check finds something.

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,8 @@ const (
 	ledgerTaskQueue = "ledger" // with fairness
 	kindsTaskQueue  = "kinds"
 
-	// pace is the time between two starts of ledger workflows, and of workflows of package kinds.
-	pace = time.Second
+	// usualPace is the time between two starts of ledger workflows, and of workflows of package kinds.
+	usualPace = time.Second
 	// messages is how many signals and updates a ledger workflow gets, and pause the time between them.
 	messages = 4
 	pause    = 700 * time.Millisecond
@@ -45,6 +46,7 @@ const (
 // Load is steady work on a Temporal server, in a namespace of its own. Its clients have the SDK's own timeouts and retries.
 type Load struct {
 	bed         *Bed
+	pace        time.Duration
 	namespace   string
 	namespaceID string
 	client      client.Client
@@ -62,6 +64,9 @@ type Load struct {
 	accounts   []*account
 	kinds      []kindRun
 }
+
+// updating is what a call does that updates a workflow.
+const updating = "update"
 
 // call is a call to Temporal, the SDK's retries included.
 type call struct {
@@ -92,9 +97,9 @@ type kindRun struct {
 	err    error
 }
 
-// startLoad returns when workflows are being started.
-func (b *Bed) startLoad(ctx context.Context) (*Load, error) {
-	l := &Load{bed: b, namespace: "faults-" + uuid.NewString()[:8]}
+// startLoad returns when workflows are being started, one of the ledger and one of package kinds each pace.
+func (b *Bed) startLoad(ctx context.Context, pace time.Duration) (*Load, error) {
+	l := &Load{bed: b, pace: cmp.Or(pace, usualPace), namespace: "faults-" + uuid.NewString()[:8]}
 	if err := l.prepare(ctx); err != nil {
 		l.close()
 		return nil, fmt.Errorf("prepare the load: %w", err)
@@ -119,7 +124,7 @@ func (b *Bed) startLoad(ctx context.Context) (*Load, error) {
 
 // keepStarting calls run at the pace, in goroutines of their own, until the context ends.
 func (l *Load) keepStarting(ctx context.Context, run func(number int)) {
-	ticker := time.NewTicker(pace)
+	ticker := time.NewTicker(l.pace)
 	defer ticker.Stop()
 	for number := 0; ; number++ {
 		l.running.Go(func() { run(number) })
@@ -271,7 +276,7 @@ func (l *Load) runLedger(ctx context.Context, number int) {
 			})
 			continue
 		}
-		a.told[message] = nil == l.do(ctx, "update", a.id, func(ctx context.Context) error {
+		a.told[message] = nil == l.do(ctx, updating, a.id, func(ctx context.Context) error {
 			handle, err := l.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 				WorkflowID: a.id, UpdateID: message, UpdateName: tell, Args: []any{message}, WaitForStage: client.WorkflowUpdateStageCompleted,
 			})

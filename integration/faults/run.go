@@ -30,7 +30,8 @@ type Result struct {
 	// Abandoned counts histories of starts that failed, which upstream leaves to its scavenger.
 	Abandoned int
 	// Hurt and Healthy are the calls since the fault began, on history shards of Vitess shards that it hurts and of others.
-	Hurt, Healthy Tally
+	// Updates of workflows are apart: each waits for a worker, and so for a task queue, whose partitions are on all Vitess shards.
+	Hurt, Healthy, Updates Tally
 	// The longest time without an acknowledged write on the hurt Vitess shards, or on all if none is hurt: of a plain
 	// statement through vtgate, of a conditional write through the plugin, and of a call to Temporal.
 	Vitess, Plugin, Temporal time.Duration
@@ -76,7 +77,7 @@ func (b *Bed) Run(ctx context.Context, fault Fault) (_ *Result, err error) {
 	}
 	b.log.take()
 	errorsBefore := b.server.Errors()
-	l, err := b.startLoad(ctx)
+	l, err := b.startLoad(ctx, fault.Pace)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +132,10 @@ func (b *Bed) Run(ctx context.Context, fault Fault) (_ *Result, err error) {
 			continue
 		}
 		tally := &r.Healthy
-		if hurt[c.historyShard] {
+		switch {
+		case c.what == updating:
+			tally = &r.Updates
+		case hurt[c.historyShard]:
 			tally = &r.Hurt
 		}
 		tally.All++

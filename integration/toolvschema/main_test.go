@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	vtctldatapb "vitess.io/vitess/go/vt/proto/vtctldata"
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
+	"github.com/temporal-vitess/temporal-vitess/internal/compare"
 )
 
 const startTimeout = 5 * time.Minute
@@ -88,6 +92,10 @@ func throughVTCtld(arguments ...string) []string {
 }
 
 // execute sends statements to vtgate, as an operator might. It may be called from a cleanup.
+//
+// vtgate writes what it serves of all keyspaces with each ALTER VSCHEMA, and may have gone back meanwhile to what its watch
+// of the topology shows, which comes later: a statement for one keyspace may so undo the last one for another, until it is
+// rebuilt (VSchemaManager.UpdateVSchema of Vitess 0.24). What was changed is in the topology in any case.
 func execute(t *testing.T, statements ...string) {
 	t.Helper()
 	config := mysql.NewConfig()
@@ -100,4 +108,28 @@ func execute(t *testing.T, statements ...string) {
 		_, err := vtgate.ExecContext(context.WithoutCancel(t.Context()), statement)
 		require.NoError(t, err, statement)
 	}
+	changed := map[string]bool{}
+	for _, statement := range statements {
+		if match := alterVSchema.FindStringSubmatch(statement); match != nil {
+			changed[match[1]] = true
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	ctx := context.WithoutCancel(t.Context())
+	vitess := connect(t)
+	_, err = vitess.VTCtld.RebuildVSchemaGraph(ctx, &vtctldatapb.RebuildVSchemaGraphRequest{})
+	require.NoError(t, err)
+	for keyspace := range changed {
+		topology, err := vitess.VTCtld.GetVSchema(ctx, &vtctldatapb.GetVSchemaRequest{Keyspace: keyspace})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			served, err := vitess.ServedVSchema(ctx, keyspace)
+			return assert.NoError(t, err) && len(compare.Served(served, topology.VSchema)) == 0
+		}, startTimeout, 50*time.Millisecond, keyspace)
+	}
 }
+
+// alterVSchema matches a change of a VSchema, and the keyspace's name in it.
+var alterVSchema = regexp.MustCompile(`^ALTER VSCHEMA .*?(\w+)\.\w`)

@@ -19,12 +19,12 @@ import (
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
-// connect connects as the tool does.
+// connect connects as the tool does. It may be called from a cleanup.
 func connect(t *testing.T) *live.Vitess {
 	t.Helper()
 	connector, err := plugin.NewConnector(&config.SQL{ConnectAddr: running.VTGateAddr(), User: "tool"}, resolver.NewNoopResolver())
 	require.NoError(t, err)
-	vitess, err := live.Open(t.Context(), connector, running.VTCtldAddr())
+	vitess, err := live.Open(context.WithoutCancel(t.Context()), connector, running.VTCtldAddr())
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, vitess.Close()) })
 	return vitess

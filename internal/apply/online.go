@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,8 @@ type Migration struct {
 	Left time.Duration
 	// Message is the error of a failed migration.
 	Message string
+	// Kept tells whether Vitess still has what the migration copied with: the old table, and a stopped stream.
+	Kept bool
 }
 
 // migrationContext marks the migrations that are this tool's.
@@ -134,11 +137,31 @@ func (r *Runner) await(ctx context.Context, session *sql.Conn, keyspace string, 
 	}
 }
 
+// Kept returns the uuids of the tool's migrations in a keyspace of which Vitess still has what they copied with, as it does
+// for a day (vttablet's --retain-online-ddl-tables). Until then Reshard does not switch: it moves the streams of a Vitess
+// shard along, and refuses those that do not run (Vitess' StreamMigrator).
+func (r *Runner) Kept(ctx context.Context, keyspace string) (uuids []string, err error) {
+	if !isOnline(r.Strategy) {
+		return nil, nil
+	}
+	err = r.Vitess.In(ctx, keyspace, func(session *sql.Conn) error {
+		migrations, err := showMigrations(ctx, session, keyspace)
+		for _, m := range migrations {
+			if m.Kept && m.done() && !slices.Contains(uuids, m.UUID) {
+				uuids = append(uuids, m.UUID)
+			}
+		}
+		return err
+	})
+	return uuids, err
+}
+
 // showMigrations returns the tool's migrations in a keyspace, one for each Vitess shard.
 func showMigrations(ctx context.Context, session *sql.Conn, keyspace string) ([]Migration, error) {
 	var migrations []Migration
 	err := live.EachText(ctx, session, "SHOW VITESS_MIGRATIONS FROM `"+keyspace+"` LIKE '"+migrationContext+"'", func(names, values []string) {
 		m := Migration{Keyspace: keyspace, Left: -1}
+		var artifacts, cleaned string
 		for i, name := range names {
 			value := values[i]
 			switch strings.ToLower(name) {
@@ -152,6 +175,10 @@ func showMigrations(ctx context.Context, session *sql.Conn, keyspace string) ([]
 				m.Status = value
 			case "message":
 				m.Message = value
+			case "artifacts":
+				artifacts = value
+			case "cleanup_timestamp":
+				cleaned = value
 			case "progress":
 				_, _ = fmt.Sscan(value, &m.Progress) // NULL before it starts
 			case "eta_seconds":
@@ -161,6 +188,7 @@ func showMigrations(ctx context.Context, session *sql.Conn, keyspace string) ([]
 				}
 			}
 		}
+		m.Kept = artifacts != "" && cleaned == ""
 		migrations = append(migrations, m)
 	})
 	return migrations, err

@@ -97,6 +97,25 @@ func (r *schemaRun) connected(do func(apply.Store) error) error {
 	return inTurn(r.cli, vitess, each)
 }
 
+// tellKept says what online DDL leaves behind that an operator may stumble over.
+func (r *schemaRun) tellKept(store apply.Store) error {
+	for _, role := range store.Roles() {
+		keyspace := r.Keyspaces[role]
+		kept, err := r.runner.Kept(r.cli.Context, keyspace)
+		if err != nil {
+			return err
+		}
+		if len(kept) == 0 {
+			continue
+		}
+		fmt.Fprintf(r.cli.App.Writer, "keyspace %s: Vitess keeps what its migrations copied with for a day (vttablet's --retain-online-ddl-tables), and so long a Reshard of this keyspace fails when it switches; to end that earlier:\n", keyspace)
+		for _, uuid := range kept {
+			fmt.Fprintf(r.cli.App.Writer, "  ALTER VITESS_MIGRATION '%s' CLEANUP\n", uuid)
+		}
+	}
+	return nil
+}
+
 // changes reports whether the run changes anything.
 func (r *schemaRun) changes() bool { return !r.cli.Bool(flagDryRun) && !r.cli.IsSet(flagEmit) }
 
@@ -137,7 +156,10 @@ func (r *schemaRun) bring(store apply.Store, state *apply.State, plan func(*appl
 	if changes, err = apply.VSchemaChanges(r.cli.Context, r.runner.Vitess, state, r.Profile, true); err != nil {
 		return err
 	}
-	return r.applyVSchema(changes)
+	if err := r.applyVSchema(changes); err != nil {
+		return err
+	}
+	return r.tellKept(store)
 }
 
 func (r *schemaRun) applyVSchema(changes []*live.VSchemaChange) error {
