@@ -56,8 +56,9 @@ type Load struct {
 	closers     []func()
 
 	stopStarting context.CancelFunc
-	starting     sync.WaitGroup // the loops that start workflows
-	running      sync.WaitGroup // a goroutine for each workflow
+	giveUp       context.CancelFunc // on workflows of package kinds, whose clients wait without a limit
+	starting     sync.WaitGroup     // the loops that start workflows
+	running      sync.WaitGroup     // a goroutine for each workflow
 
 	mutex      sync.Mutex
 	operations []call
@@ -105,7 +106,8 @@ func (b *Bed) startLoad(ctx context.Context, pace time.Duration) (*Load, error) 
 		return nil, fmt.Errorf("prepare the load: %w", err)
 	}
 	starting, stop := context.WithCancel(ctx)
-	l.stopStarting = stop
+	waiting, giveUp := context.WithCancel(ctx)
+	l.stopStarting, l.giveUp = stop, giveUp
 	l.starting.Go(func() {
 		l.keepStarting(starting, func(number int) { l.runLedger(ctx, number) })
 	})
@@ -113,7 +115,10 @@ func (b *Bed) startLoad(ctx context.Context, pace time.Duration) (*Load, error) 
 		all := kinds.All()
 		l.keepStarting(starting, func(number int) {
 			kind := all[number%len(all)]
-			err := kind.Run(ctx, l.target, number)
+			err := kind.Run(waiting, l.target, number)
+			if err != nil && waiting.Err() != nil {
+				err = fmt.Errorf("%s does not end: %v", kindRun{kind: kind, number: number}.id(), err) // not the server's error
+			}
 			l.mutex.Lock()
 			defer l.mutex.Unlock()
 			l.kinds = append(l.kinds, kindRun{kind, number, err})
@@ -356,7 +361,9 @@ func every(ctx context.Context, pause time.Duration, try func() error) error {
 func (l *Load) stop(ctx context.Context) error {
 	l.stopStarting()
 	l.starting.Wait()
+	patient := time.AfterFunc(2*settling, l.giveUp)
 	l.running.Wait()
+	patient.Stop()
 	// What a call that failed may have started is there by now, or never will be.
 	for _, a := range l.accounts {
 		if a.runID != "" {

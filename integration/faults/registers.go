@@ -11,13 +11,9 @@ import (
 	"github.com/anishathalye/porcupine"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/server/common/log"
-	"go.temporal.io/server/common/metrics"
 	"go.temporal.io/server/common/persistence"
-	"go.temporal.io/server/common/persistence/serialization"
 	persistencesql "go.temporal.io/server/common/persistence/sql"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
-	"go.temporal.io/server/common/resolver"
 
 	"github.com/temporal-vitess/temporal-vitess/internal/outcome"
 )
@@ -85,7 +81,9 @@ var register = (&porcupine.NondeterministicModel{
 // startRegisters sets the registers to 1 and begins with them.
 func (b *Bed) startRegisters(ctx context.Context) (_ *registers, err error) {
 	r := &registers{operations: map[int32][]porcupine.Operation{}}
-	r.factory = persistencesql.NewFactory(*b.MainConfig(), resolver.NewNoopResolver(), "active", log.NewNoopLogger(), metrics.NoopMetricsHandler, serialization.NewSerializer())
+	if r.factory, r.db, err = openPlugin(b.MainConfig()); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			r.factory.Close()
@@ -94,19 +92,8 @@ func (b *Bed) startRegisters(ctx context.Context) (_ *registers, err error) {
 	if r.store, err = r.factory.NewShardStore(); err != nil {
 		return nil, err
 	}
-	if r.db, err = r.factory.GetDB(); err != nil {
-		return nil, err
-	}
-	row := sqlplugin.ShardsRow{RangeID: 1, Data: []byte{}, DataEncoding: enumspb.ENCODING_TYPE_PROTO3.String()}
 	for i := range int32(registerCount) {
-		row.ShardID = firstRegister + i
-		switch _, err := r.db.InsertIntoShards(ctx, &row); {
-		case err == nil:
-		case r.db.IsDupEntryError(err):
-			if _, err := r.db.UpdateShards(ctx, &row); err != nil {
-				return nil, err
-			}
-		default:
+		if err := resetRangeID(ctx, r.db, firstRegister+i); err != nil {
 			return nil, err
 		}
 	}

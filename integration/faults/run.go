@@ -33,7 +33,7 @@ type Result struct {
 	// Updates of workflows are apart: each waits for a worker, and so for a task queue, whose partitions are on all Vitess shards.
 	Hurt, Healthy, Updates Tally
 	// The longest time without an acknowledged write on the hurt Vitess shards, or on all if none is hurt: of a plain
-	// statement through vtgate, of a conditional write through the plugin, and of a call to Temporal.
+	// statement through vtgate, of a transaction of the plugin, and of a call to Temporal.
 	Vitess, Plugin, Temporal time.Duration
 	// CalmP99 and HealthyP99 are the 99th percentiles of the time of a conditional write through the plugin: before this fault
 	// and those that the bed had earlier, and since it began on Vitess shards that are not hurt; 0 if all are.
@@ -143,12 +143,12 @@ func (b *Bed) Run(ctx context.Context, fault Fault) (_ *Result, err error) {
 			tally.Failed++
 		}
 	}
-	for _, calls := range [][]call{l.operations, registers.calls, probe.calls} {
+	for _, calls := range [][]call{l.operations, registers.calls, probe.calls, probe.pluginsCalls} {
 		tellFailures(b.progress, calls, began, hurt)
 	}
 	measured := func(historyShard int32) bool { return hurt[historyShard] || fault.Hurts == NoVitessShard }
 	r.Temporal = longestGap(l.operations, began, measured)
-	r.Plugin = longestGap(registers.calls, began, measured)
+	r.Plugin = longestGap(probe.pluginsCalls, began, measured)
 	r.Vitess = longestGap(probe.calls, began, measured)
 	calm, healthy := durations(registers.calls, began, hurt)
 	b.calm = append(b.calm, calm...)
@@ -203,10 +203,10 @@ func (l *Load) Progress(ctx context.Context, more int) error {
 	})
 }
 
-// hurtHistoryShards are the history shards, the registers and the probe's rows that are on Vitess shards that a fault hurts.
+// hurtHistoryShards are the history shards, the registers and the probes' rows that are on Vitess shards that a fault hurts.
 func (b *Bed) hurtHistoryShards(fault Fault) (map[int32]bool, error) {
 	hurt := map[int32]bool{}
-	for _, place := range []struct{ first, count int32 }{{1, HistoryShards}, {firstRegister, registerCount}, {firstProbe, probeCount}} {
+	for _, place := range []struct{ first, count int32 }{{1, HistoryShards}, {firstRegister, registerCount}, {firstProbe, probeCount}, {firstPluginProbe, probeCount}} {
 		for historyShard := place.first; historyShard < place.first+place.count; historyShard++ {
 			vitessShard, err := b.vitessShard(historyShard)
 			if err != nil {

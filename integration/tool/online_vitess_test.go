@@ -43,6 +43,7 @@ func TestOnlineDDLOnAVitessWithVReplication(t *testing.T) {
 	_, err = vtgate.ExecContext(ctx, "ALTER TABLE executions_visibility DROP INDEX by_status")
 	require.NoError(t, err)
 	out := update()
+	t.Log(out)
 	_, kept, _ := strings.Cut(out, "keyspace temporal_visibility: Vitess keeps what its migrations copied with for a day (vttablet's --retain-online-ddl-tables), "+
 		"and so long a Reshard of this keyspace fails when it switches; to end that earlier:\n")
 	lines := strings.Split(kept, "\n")

@@ -93,9 +93,12 @@ func TestWhatVTGateDoesNotServeIsSeenAndMended(t *testing.T) {
 	}
 }
 
-// TestWhatAnInterruptedRunLeavesGoes has the name in the VSchema that a run without vtctld adds for a moment.
+// left is the name that a run without vtctld adds to a VSchema for a moment.
+const left = "temporal_vitess_tool"
+
+// TestWhatAnInterruptedRunLeavesGoes has it in VSchemas.
 func TestWhatAnInterruptedRunLeavesGoes(t *testing.T) {
-	const set, left = "rest", "temporal_vitess_tool"
+	const set = "rest"
 	vitess := connect(t)
 	_, err := tool(t, running, set, "vschema", "apply")
 	require.NoError(t, err)
