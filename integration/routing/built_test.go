@@ -67,7 +67,8 @@ func builtStatements(t *testing.T, vitess *subject, stockCalls []call) []call {
 	r.Plan(first("WriteLockExecutions").SQL) // from which it knows what follows
 	for _, c := range stockCalls {
 		if c.Name == "LockCurrentExecutions" { // of workflows, and of other archetypes
-			look := r.LookAhead(r.Plan(c.Statements[0].SQL))
+			look, err := r.LookAhead(r.Plan(c.Statements[0].SQL))
+			require.NoError(t, err, c.ID)
 			require.NotNil(t, look, c.ID)
 			calls = append(calls, built(c.Name+", with its run", look.Plan.Statement, c.Statements[0].Args...))
 		}

@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"slices"
 
+	"go.temporal.io/server/common/log/tag"
+
 	"github.com/temporal-vitess/temporal-vitess/internal/router"
 )
 
@@ -26,7 +28,11 @@ func (t *transaction) looksAhead(plan *router.Plan) *router.LookAhead {
 	if c := t.conn.connector; !plan.Ahead || !t.pipelined || !c.cfg.Pipelining.Has(LookAhead) {
 		return nil
 	}
-	return t.conn.connector.cfg.Router.LookAhead(plan)
+	look, err := t.conn.connector.cfg.Router.LookAhead(plan)
+	if err != nil {
+		t.conn.connector.observer.logger.Warn("The current run of a workflow takes a round trip of its own to be locked: it cannot be locked together with the row that names it", tag.Error(err))
+	}
+	return look
 }
 
 // lookAhead sends what waits and a look-ahead, and returns the rows of its first SELECT.

@@ -54,23 +54,24 @@ func (a *ahead) learn(plan *Plan) {
 	}
 }
 
-// LookAhead returns what a SELECT can look ahead to, nil if there is nothing, or if upstream's statement for that was not seen yet.
-func (r *Router) LookAhead(plan *Plan) *LookAhead {
+// LookAhead returns what a SELECT can look ahead to, nil if there is nothing, or if upstream's statement for that was not seen
+// yet. The error says why there never will be; it is returned once for a SELECT.
+func (r *Router) LookAhead(plan *Plan) (look *LookAhead, err error) {
 	if !plan.Ahead {
-		return nil
+		return nil, nil
 	}
 	r.ahead.mutex.Lock()
 	defer r.ahead.mutex.Unlock()
 	next := r.ahead.next
 	if next == nil {
-		return nil
+		return nil, nil
 	}
 	look, known := r.ahead.joins[plan.Statement.SQL]
 	if !known {
-		look, _ = r.lookAhead(plan, next) // an error leaves it at two statements
+		look, err = r.lookAhead(plan, next)
 		r.ahead.joins[plan.Statement.SQL] = look
 	}
-	return look
+	return look, err
 }
 
 func (r *Router) lookAhead(plan, next *Plan) (*LookAhead, error) {
