@@ -1,12 +1,15 @@
 package migration
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 
+	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
 	"github.com/temporal-vitess/temporal-vitess/integration/cluster"
 	"github.com/temporal-vitess/temporal-vitess/integration/faults"
 	"github.com/temporal-vitess/temporal-vitess/integration/fullcluster"
@@ -32,6 +35,7 @@ func TestUnshardedKeyspace(t *testing.T) {
 	defer func() { require.NoError(t, vitess.Stop()) }()
 	leaveOld(t, ctx, vitess.VTGateAddrs()[0], "temporal", legacy)
 	onShard(t, vitess, legacy, "0", replaceUniqueKey)
+	planWithoutVTCtld(t, vitess)
 	run(t, vitess, "start", "--source", legacy)
 	s, err := server.Start(ctx, server.Config{Main: vitess.MainConfig(), Visibility: vitess.VisibilityConfig(), HistoryShards: faults.HistoryShards})
 	require.NoError(t, err)
@@ -43,6 +47,31 @@ func TestUnshardedKeyspace(t *testing.T) {
 	run(t, vitess, "complete")
 	require.Contains(t, run(t, vitess, "status"), "no move to these keyspaces is under way")
 	finishOld(t, s, over, waiting)
+}
+
+// planWithoutVTCtld plans as on PlanetScale, which shows nobody its vtctld.
+func planWithoutVTCtld(t *testing.T, on vitess) {
+	t.Helper()
+	plan := func(more ...string) (string, error) {
+		all := arguments(t, on, append([]string{"migrate", "plan", "--source", legacy}, more...)...)
+		vtctld := slices.Index(all, "--vtctld")
+		var out bytes.Buffer
+		app := command.New()
+		app.Writer, app.ErrWriter = &out, &out
+		err := app.RunContext(t.Context(), slices.Delete(all, vtctld, vtctld+2))
+		return out.String(), err
+	}
+	_, err := plan()
+	require.ErrorContains(t, err, "give --vtctld")
+	_, err = plan("--pscale", "production")
+	require.ErrorContains(t, err, `--pscale: "production" is not DATABASE/BRANCH`)
+	out, err := plan("--pscale", "production/main")
+	require.NoError(t, err)
+	t.Log(out)
+	require.Contains(t, out, "legacy → temporal_visibility  3")
+	require.Contains(t, out, "\npscale branch vtctl move-tables create production main --workflow from_legacy_to_temporal_visibility --target-keyspace temporal_visibility "+
+		"--source-keyspace legacy --tables chasm_search_attributes,custom_search_attributes,executions_visibility\n")
+	require.NotContains(t, out, "On disk")
 }
 
 // A cluster with upstream's plugin on a MySQL server without Vitess moves, there and back and there, and for good.

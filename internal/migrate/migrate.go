@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 // Config says what moves where.
 type Config struct {
-	// Vitess has to have a vtctld.
+	// Vitess has to have a vtctld, but for [Migration.Plan] with PScale.
 	Vitess *live.Vitess
 	// Keyspaces are where the tables move to, by role.
 	Keyspaces map[vschema.Role]string
@@ -27,6 +28,8 @@ type Config struct {
 	// Sources are the keyspaces that have the tables. They are needed to begin a migration; of one that is under way, Vitess
 	// knows them.
 	Sources []string
+	// PScale makes the commands of a plan pscale's; nil for vtctldclient's.
+	PScale *PScale
 }
 
 // Migration is the move of a cluster's tables. Its methods may be called one after the other.
@@ -65,7 +68,7 @@ func newMove(source, target string, roles []vschema.Role) Move {
 
 // New returns the migration to the keyspaces of a configuration. It looks at nothing yet.
 func New(cfg Config) (*Migration, error) {
-	if cfg.Vitess.VTCtld == nil {
+	if cfg.Vitess.VTCtld == nil && cfg.PScale == nil {
 		return nil, fmt.Errorf("moving tables is vtctld's: give --vtctld")
 	}
 	m := &Migration{Config: cfg, tables: map[vschema.Role][]string{}}
@@ -190,7 +193,14 @@ func (m *Migration) Planned(ctx context.Context) ([]Move, error) {
 }
 
 // sourceTables are all base tables of a source.
-func (m *Migration) sourceTables(ctx context.Context, keyspace string) ([]string, error) {
+func (m *Migration) sourceTables(ctx context.Context, keyspace string) (names []string, err error) {
+	if m.Vitess.VTCtld == nil {
+		err = m.Vitess.In(ctx, keyspace, func(session *sql.Conn) error {
+			names, err = live.Column(ctx, session, "SHOW TABLES")
+			return err
+		})
+		return names, err
+	}
 	primaries, err := m.primaries(ctx, keyspace)
 	if err != nil {
 		return nil, err

@@ -147,3 +147,35 @@ func TestWorkflowNames(t *testing.T) {
 	require.NotEqual(t, main.reverse(), global.reverse())
 	require.NotEqual(t, main.Workflow, newMove("other", "temporal", nil).Workflow)
 }
+
+func TestStepsAreTheCommandsOfEitherClient(t *testing.T) {
+	move := newMove("legacy", "temporal", []vschema.Role{vschema.Main})
+	move.Tables = []string{"executions", "shards"}
+	for name, test := range map[string]struct {
+		pscale *PScale
+		want   []string
+	}{
+		"vtctldclient": {nil, []string{
+			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal create --source-keyspace legacy --tables executions,shards",
+			"vtctldclient VDiff --workflow from_legacy_to_temporal --target-keyspace temporal create",
+			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal switchtraffic",
+			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal reversetraffic",
+			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal complete --keep-data",
+			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal cancel --keep-data",
+		}},
+		"pscale": {&PScale{"production", "main"}, []string{
+			"pscale branch vtctl move-tables create production main --workflow from_legacy_to_temporal --target-keyspace temporal --source-keyspace legacy --tables executions,shards",
+			"pscale branch vtctl vdiff create production main --workflow from_legacy_to_temporal --target-keyspace temporal",
+			"pscale branch vtctl move-tables switch-traffic production main --workflow from_legacy_to_temporal --target-keyspace temporal",
+			"pscale branch vtctl move-tables reverse-traffic production main --workflow from_legacy_to_temporal --target-keyspace temporal",
+			"pscale branch vtctl move-tables complete production main --workflow from_legacy_to_temporal --target-keyspace temporal --keep-data",
+			"pscale branch vtctl move-tables cancel production main --workflow from_legacy_to_temporal --target-keyspace temporal --keep-data",
+		}},
+	} {
+		var commands []string
+		for _, step := range steps([]Move{move}, test.pscale) {
+			commands = append(commands, step.Commands...)
+		}
+		require.Equal(t, test.want, commands, name)
+	}
+}

@@ -3,11 +3,13 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Plan is what a migration is, and takes.
+// Plan is what a migration is, and takes. Without a vtctld it has neither sizes nor findings.
 type Plan struct {
 	Moves    []PlannedMove `json:"moves"`
 	Disk     []Disk        `json:"disk"`
@@ -31,7 +33,7 @@ type Disk struct {
 	Bytes       int64  `json:"bytes"`
 }
 
-// Step is what a command of this tool does, in commands of vtctldclient.
+// Step is what a command of this tool does, in commands of vtctldclient or pscale.
 type Step struct {
 	Command  Command  `json:"command"`
 	What     string   `json:"what"`
@@ -51,7 +53,13 @@ func (m *Migration) Plan(ctx context.Context, options CheckOptions) (*Plan, erro
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Steps: steps(moves)}
+	plan := &Plan{Steps: steps(moves, m.PScale)}
+	if m.Vitess.VTCtld == nil {
+		for _, move := range moves {
+			plan.Moves = append(plan.Moves, PlannedMove{Move: move})
+		}
+		return plan, nil
+	}
 	disk := map[string]int64{}
 	for _, move := range moves {
 		planned := PlannedMove{Move: move}
@@ -100,8 +108,21 @@ func (m *Migration) Plan(ctx context.Context, options CheckOptions) (*Plan, erro
 	return plan, err
 }
 
+// PScale is a branch of a database at PlanetScale, where pscale stands for vtctldclient; nil elsewhere.
+type PScale struct{ Database, Branch string }
+
+// command is that of a client for a move: for vtctldclient and pscale alike but for the form.
+func (p *PScale) command(object, verb string, move Move, flags string) string {
+	named := fmt.Sprintf("--workflow %s --target-keyspace %s", move.Workflow, move.Target)
+	if p == nil {
+		return strings.TrimSpace(fmt.Sprintf("vtctldclient %s %s %s %s", object, named, strings.ReplaceAll(verb, "-", ""), flags))
+	}
+	object = map[string]string{"MoveTables": "move-tables", "VDiff": "vdiff"}[object]
+	return strings.TrimSpace(fmt.Sprintf("pscale branch vtctl %s %s %s %s %s %s", object, verb, p.Database, p.Branch, named, flags))
+}
+
 // steps are those of all commands, in order.
-func steps(moves []Move) []Step {
+func steps(moves []Move, pscale *PScale) []Step {
 	all := []Step{
 		{Command: Start, What: "the keyspaces get their tables (temporal-vitess-tool setup-schema), rows are copied, then followed"},
 		{Command: "verify", What: "all rows are compared"},
@@ -111,19 +132,18 @@ func steps(moves []Move) []Step {
 		{Command: Cancel, What: "the end instead, with the traffic on the source"},
 	}
 	for _, move := range moves {
-		client := fmt.Sprintf("vtctldclient MoveTables --workflow %s --target-keyspace %s ", move.Workflow, move.Target)
 		if conditions, _, err := firstRows(move); err == nil {
-			for table, condition := range conditions {
-				all[0].Commands = append(all[0].Commands, fmt.Sprintf("# in %s, whose tables have to be empty: DELETE FROM %s WHERE %s", move.Target, table, condition))
+			for _, table := range slices.Sorted(maps.Keys(conditions)) {
+				all[0].Commands = append(all[0].Commands, fmt.Sprintf("# in %s, whose tables have to be empty: DELETE FROM %s WHERE %s", move.Target, table, conditions[table]))
 			}
 		}
 		for i, command := range []string{
-			client + fmt.Sprintf("create --source-keyspace %s --tables %s", move.Source, strings.Join(move.Tables, ",")),
-			fmt.Sprintf("vtctldclient VDiff --workflow %s --target-keyspace %s create", move.Workflow, move.Target),
-			client + "switchtraffic",
-			client + "reversetraffic",
-			client + "complete --keep-data",
-			client + "cancel --keep-data",
+			pscale.command("MoveTables", "create", move, fmt.Sprintf("--source-keyspace %s --tables %s", move.Source, strings.Join(move.Tables, ","))),
+			pscale.command("VDiff", "create", move, ""),
+			pscale.command("MoveTables", "switch-traffic", move, ""),
+			pscale.command("MoveTables", "reverse-traffic", move, ""),
+			pscale.command("MoveTables", "complete", move, "--keep-data"),
+			pscale.command("MoveTables", "cancel", move, "--keep-data"),
 		} {
 			all[i].Commands = append(all[i].Commands, command)
 		}

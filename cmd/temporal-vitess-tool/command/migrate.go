@@ -29,6 +29,7 @@ const (
 	flagDatabase  = "database"
 	flagMySQLUser = "mysql-user"
 	flagCell      = "cell"
+	flagPScale    = "pscale"
 )
 
 // watchNames is how long it is watched who uses which names: servers write a heartbeat every 10 to 15 s.
@@ -67,7 +68,9 @@ func migrateCommand() *cli.Command {
 			},
 			{
 				Name: "plan", Usage: "look whether a migration can begin, how large it is, and which commands it takes; change nothing", ArgsUsage: " ",
-				Flags:  []cli.Flag{source, output},
+				Flags: []cli.Flag{source, output, &cli.StringFlag{
+					Name: flagPScale, Usage: "DATABASE/BRANCH at PlanetScale: print pscale's commands; without --vtctld only these, without sizes and checks",
+				}},
 				Before: noArguments,
 				Action: planMigration,
 			},
@@ -118,10 +121,10 @@ func migrateCommand() *cli.Command {
 
 // migration connects. The caller closes.
 func migration(c *cli.Context) (*migrate.Migration, *target, func(), error) {
-	return migrationFrom(c, c.StringSlice(flagSource))
+	return migrationFrom(c, c.StringSlice(flagSource), nil)
 }
 
-func migrationFrom(c *cli.Context, sources []string) (*migrate.Migration, *target, func(), error) {
+func migrationFrom(c *cli.Context, sources []string, pscale *migrate.PScale) (*migrate.Migration, *target, func(), error) {
 	t, err := newTarget(c)
 	if err != nil {
 		return nil, nil, nil, err
@@ -130,7 +133,7 @@ func migrationFrom(c *cli.Context, sources []string) (*migrate.Migration, *targe
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	m, err := migrate.New(migrate.Config{Vitess: vitess, Keyspaces: t.Keyspaces, Profile: t.Profile, Sources: sources})
+	m, err := migrate.New(migrate.Config{Vitess: vitess, Keyspaces: t.Keyspaces, Profile: t.Profile, Sources: sources, PScale: pscale})
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, vitess.Close())
 	}
@@ -220,7 +223,7 @@ func attachMySQL(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("--%s: %q is not a port", flagMySQL, port)
 	}
-	m, _, end, err := migrationFrom(c, []string{c.String(flagSource)})
+	m, _, end, err := migrationFrom(c, []string{c.String(flagSource)}, nil)
 	if err != nil {
 		return err
 	}
@@ -250,7 +253,15 @@ func planMigration(c *cli.Context) error {
 	if err := checkOutput(c); err != nil {
 		return err
 	}
-	m, _, end, err := migration(c)
+	var pscale *migrate.PScale
+	if c.IsSet(flagPScale) {
+		database, branch, _ := strings.Cut(c.String(flagPScale), "/")
+		if database == "" || branch == "" {
+			return fmt.Errorf("--%s: %q is not DATABASE/BRANCH", flagPScale, c.String(flagPScale))
+		}
+		pscale = &migrate.PScale{Database: database, Branch: branch}
+	}
+	m, _, end, err := migrationFrom(c, c.StringSlice(flagSource), pscale)
 	if err != nil {
 		return err
 	}
@@ -268,12 +279,23 @@ func planMigration(c *cli.Context) error {
 
 func printPlan(w io.Writer, plan *migrate.Plan) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "MOVE\tTABLES\tROWS, ABOUT\tSIZE\tTIME TO COPY, ABOUT\t")
+	sized := len(plan.Disk) > 0 // which takes a vtctld
+	if sized {
+		fmt.Fprintln(table, "MOVE\tTABLES\tROWS, ABOUT\tSIZE\tTIME TO COPY, ABOUT\t")
+	} else {
+		fmt.Fprintln(table, "MOVE\tTABLES\t")
+	}
 	for _, move := range plan.Moves {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t\n", move.Move, len(move.Tables), move.Rows, size(move.Bytes), move.Copy)
+		fmt.Fprintf(table, "%s\t%d\t", move.Move, len(move.Tables))
+		if sized {
+			fmt.Fprintf(table, "%d\t%s\t%s\t", move.Rows, size(move.Bytes), move.Copy)
+		}
+		fmt.Fprintln(table)
 	}
 	_ = table.Flush()
-	fmt.Fprintln(w, "\nOn disk, beside what is there:")
+	if sized {
+		fmt.Fprintln(w, "\nOn disk, beside what is there:")
+	}
 	for _, d := range plan.Disk {
 		fmt.Fprintf(w, "  %s: %s\n", d.VitessShard, size(d.Bytes))
 	}
