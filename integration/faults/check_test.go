@@ -103,22 +103,29 @@ func TestTotalsHaveTheSumsAndTheLongestTimes(t *testing.T) {
 
 // plant is a fault that changes rows below Temporal and Vitess, so that each check finds something.
 var plant = Fault{Name: "rows changed below Vitess", Break: func(ctx context.Context, b *Bed, l *Load) error {
-	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := again(limited, func() error { return plantShortHistories(limited, b, l.namespaceID) }); err != nil {
-		return err
+	for _, statement := range []string{
+		// A history ends too early.
+		`UPDATE executions SET next_event_id = next_event_id + 1
+			WHERE namespace_id = ? AND workflow_id LIKE 'ledger-%' AND run_id IN (SELECT run_id FROM current_executions WHERE status = 2)`,
+		// A run is over otherwise.
+		`UPDATE current_executions SET status = 4 WHERE namespace_id = ? AND workflow_id LIKE 'ledger-%-child' AND status = 2`,
+	} {
+		if err := again(ctx, func() error { return plantWhereOver(ctx, b, statement, l.namespaceID) }); err != nil {
+			return err
+		}
 	}
 	return plantRows(ctx, b, l)
 }}
 
-// plantShortHistories makes the histories of this load's runs that are over end too early, on all Vitess shards.
-func plantShortHistories(ctx context.Context, b *Bed, namespaceID string) error {
+// plantWhereOver changes the rows of runs of a namespace that are over, on all Vitess shards.
+func plantWhereOver(ctx context.Context, b *Bed, statement, namespaceID string) error {
 	id := uuid.MustParse(namespaceID)
 	planted := int64(0)
 	for _, shard := range b.Shards(keyspace) {
 		err := b.onPrimary(ctx, keyspace, shard, func(db *sql.DB) error {
-			done, err := db.ExecContext(ctx, `UPDATE executions SET next_event_id = next_event_id + 1
-				WHERE namespace_id = ? AND workflow_id LIKE 'ledger-%' AND run_id IN (SELECT run_id FROM current_executions WHERE status = 2)`, id[:])
+			done, err := db.ExecContext(ctx, statement, id[:])
 			if err != nil {
 				return err
 			}
@@ -142,12 +149,10 @@ var plantRows = withPrimary(func(ctx context.Context, b *Bed, primary *fullclust
 			// Of a run that does not exist.
 			`INSERT INTO timer_info_maps (shard_id, namespace_id, workflow_id, run_id, timer_id, data) VALUES (4, REPEAT('n', 16), 'nobody', REPEAT('r', 16), '1', '')`,
 			`INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, data_encoding) VALUES (4, REPEAT('t', 16), REPEAT('b', 16), 1, 1, '', '')`,
-			// Of the other Vitess shard.
+			// Of another Vitess shard.
 			`INSERT INTO shards (shard_id, range_id, data, data_encoding) VALUES (4097, 1, '', '')`,
 			// A register goes back.
 			fmt.Sprintf(`UPDATE shards SET range_id = 1 WHERE shard_id = %d`, firstRegister),
-			// Runs that are over.
-			`UPDATE current_executions SET status = 4 WHERE workflow_id LIKE 'ledger-%-child' AND status = 2`,
 		} {
 			if _, err := mysqld.ExecContext(ctx, "USE vt_"+keyspace); err != nil {
 				return err
@@ -166,7 +171,7 @@ func requirePlantFound(t *testing.T, r *Result, vitessShard string) {
 	for _, want := range []string{
 		"timer_info_maps on " + vitessShard + ": a row of nobody/",
 		"history_node on " + vitessShard + ": node 1 of branch 6262",
-		"shards on " + vitessShard + `: rows of shard_id "4097", which are of 80-`,
+		"shards on " + vitessShard + `: rows of shard_id "4097", which are of 80-c0`,
 		"current_executions: ledger-",
 	} {
 		requireOneContains(t, r.Strays, want)
