@@ -65,7 +65,9 @@ func newConnector(cfg *config.SQL, resolver resolver.ServiceResolver, attributes
 			return nil, err
 		}
 	}
-	// Package session treats what RejectReadOnly is for (https://github.com/temporalio/temporal/issues/1703).
+	// Package session treats what RejectReadOnly is for (https://github.com/temporalio/temporal/issues/1703). With it, the driver
+	// would call an answer to what may have been executed an unused connection.
+	parsed.RejectReadOnly = false
 	parsed.MultiStatements = true
 	err = parsed.Apply(mysql.BeforeConnect(func(_ context.Context, connection *mysql.Config) error {
 		password, err := cfg.ResolvePassword()

@@ -320,13 +320,55 @@ func TestChecks(t *testing.T) {
 		require.NoError(t, tx.Rollback())
 	})
 
-	t.Run("there and back", func(t *testing.T) {
-		for _, step := range [][]string{{"switch", "--skip", "vdiff"}, {"verify"}, {"reverse"}} {
-			_ = w.longestWait()
-			run(t, b, step[0], step[1:]...)
-			w.goesOn(t)
-			t.Logf("%s: a write waited %v", step, w.longestWait())
+	switched := func(t *testing.T, step ...string) {
+		t.Helper()
+		_ = w.longestWait()
+		run(t, b, step[0], step[1:]...)
+		w.goesOn(t)
+		t.Logf("%s: a write waited %v", step, w.longestWait())
+	}
+	t.Run("there", func(t *testing.T) {
+		switched(t, "switch", "--skip", "vdiff")
+		run(t, b, "verify")
+	})
+	t.Run("a reverse that is given up leaves a way back", func(t *testing.T) {
+		tx, err := open(t, mysqlAddr(b, testbed.Main, "-80"), "vt_dba_tcp", "vt_"+testbed.Main).Begin()
+		require.NoError(t, err)
+		_, err = tx.Exec("UPDATE shards SET range_id = range_id WHERE shard_id = 5000")
+		require.NoError(t, err)
+		_, err = tool(t, b, "migrate", "reverse", "--vtgate-http", vtgates(b), "--skip", "transactions,connections,old-names")
+		require.ErrorContains(t, err, "the switch was given up: the traffic is on the target, and writes go on")
+		w.goesOn(t)
+		require.Contains(t, run(t, b, "status"), "a reverse that was given up has deleted a workflow (Vitess issue 14276)")
+		require.Len(t, states(t, b), moves)
+		_, err = tool(t, b, "migrate", "complete", "--vtgate-http", vtgates(b), "--skip", "connections,old-names")
+		require.ErrorContains(t, err, "run migrate reverse and migrate switch again before")
+		_, err = tool(t, b, "migrate", "cancel", "--vtgate-http", vtgates(b), "--skip", "final-names")
+		require.ErrorContains(t, err, "writes are not on the source")
+		require.NoError(t, tx.Rollback())
+	})
+	t.Run("back", func(t *testing.T) {
+		switched(t, "reverse")
+		for _, state := range states(t, b) {
+			require.Equal(t, migrate.Following, state.Phase, state.Move)
 		}
+		require.Len(t, states(t, b), moves)
+	})
+	t.Run("a start that was interrupted is no start", func(t *testing.T) {
+		// As if it had not come so far.
+		_, err := b.VTCtl(t.Context(), "Workflow", "--keyspace", testbed.Visibility, "delete", "--workflow", "from_"+legacy+"_to_"+testbed.Visibility, "--keep-data", "--keep-routing-rules")
+		require.NoError(t, err)
+		require.Contains(t, run(t, b, "status"), "migrate start, which begins what has not begun")
+		_, err = tool(t, b, "migrate", "switch", "--vtgate-http", vtgates(b), "--skip", "old-names,transactions,connections,vdiff")
+		require.ErrorContains(t, err, "these checks stand before migrate switch: streams")
+		_, err = tool(t, b, "migrate", "start")
+		require.ErrorContains(t, err, "give --source")
+		execVisibility := func(statement string) { onShard(t, b, testbed.Visibility, "0", statement) }
+		for _, table := range []string{"executions_visibility", "custom_search_attributes", "chasm_search_attributes"} {
+			execVisibility("DELETE FROM " + table)
+		}
+		run(t, b, "start", "--source", legacy, "--watch")
+		require.Len(t, states(t, b), moves)
 	})
 
 	t.Run("interruptions", func(t *testing.T) { interrupt(t, b, w) })
@@ -342,6 +384,9 @@ func TestChecks(t *testing.T) {
 		require.Equal(t, 1, rows)
 	})
 }
+
+// moves is how many there are: one for each keyspace.
+const moves = 3
 
 // mainWorkflow is that of the main keyspace.
 const mainWorkflow = "from_" + legacy + "_to_" + testbed.Main
@@ -397,6 +442,10 @@ func interrupt(t *testing.T, b *bed, w *writer) {
 				_, err := tool(t, b, commandLine...)
 				return err == nil
 			})
+			require.Len(t, states(t, b), moves)
+			for _, state := range states(t, b) {
+				require.Equal(t, map[string]migrate.Side{"switch": migrate.Target, "reverse": migrate.Source}[step], state.Traffic, state.Move)
+			}
 			w.goesOn(t)
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	enumsspb "go.temporal.io/server/api/enums/v1"
 	persistencespb "go.temporal.io/server/api/persistence/v1"
 	"go.temporal.io/server/chasm"
@@ -89,6 +90,47 @@ func TestAHistoryShardThatComesBack(t *testing.T) {
 		ShardInfo: tests.RandomShardInfo(w.ShardID, w.RangeID+2), PreviousRangeID: w.RangeID + 1,
 	}))
 	require.NoError(t, w.addTask(w.RangeID+2, firstTask()))
+}
+
+// A check of a large range ID, which is a DOUBLE to MySQL, can be read.
+func TestARangeIDOfManyDigits(t *testing.T) {
+	w := newWorkflow(t, bed.MainConfig())
+	w.create(&w.run, persistence.CreateWorkflowModeBrandNew, enumsspb.WORKFLOW_EXECUTION_STATE_RUNNING)()
+	const rangeID = 1 << 40
+	w.takeOver(rangeID)
+	_ = w.addTask(rangeID, firstTask()) // by which it learns of it
+	w.RangeID = rangeID
+	for range 3 {
+		w.update(nil, false)()
+	}
+}
+
+// A task queue that somebody else has deleted, and that is made anew, begins with a small range ID again.
+func TestATaskQueueThatIsMadeAnew(t *testing.T) {
+	w, other := newWorkflow(t, bed.MainConfig()), newWorkflow(t, bed.MainConfig())
+	queue := &persistencespb.TaskQueueInfo{
+		NamespaceId: w.NamespaceID, Name: "queue", TaskType: enumspb.TASK_QUEUE_TYPE_WORKFLOW, Kind: enumspb.TASK_QUEUE_KIND_NORMAL,
+		LastUpdateTime: timestamp.TimeNowPtrUtc(),
+	}
+	key := &persistence.TaskQueueKey{NamespaceID: queue.NamespaceId, TaskQueueName: queue.Name, TaskQueueType: queue.TaskType}
+	create := func() {
+		t.Helper()
+		_, err := w.tasks.CreateTaskQueue(w.Ctx, &persistence.CreateTaskQueueRequest{RangeID: 1, TaskQueueInfo: queue})
+		require.NoError(t, err)
+	}
+	renew := func(previous, next int64) {
+		t.Helper()
+		_, err := w.tasks.UpdateTaskQueue(w.Ctx, &persistence.UpdateTaskQueueRequest{RangeID: next, PrevRangeID: previous, TaskQueueInfo: queue})
+		require.NoError(t, err)
+	}
+	create()
+	renew(1, 10)
+	renew(10, 10)
+	require.NoError(t, other.tasks.DeleteTaskQueue(w.Ctx, &persistence.DeleteTaskQueueRequest{RangeID: 10, TaskQueue: key}))
+	_, err := w.tasks.GetTaskQueue(w.Ctx, &persistence.GetTaskQueueRequest{NamespaceID: key.NamespaceID, TaskQueue: key.TaskQueueName, TaskType: key.TaskQueueType})
+	require.IsType(t, &serviceerror.NotFound{}, err)
+	create()
+	renew(1, 2)
 }
 
 func TestATaskQueueThatIsAnothersOrGone(t *testing.T) {

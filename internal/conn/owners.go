@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -83,7 +84,7 @@ func (o *owners) forget(plan *router.Plan, args []driver.NamedValue) {
 }
 
 // reading returns the rows of a statement. What they say of an owner is not remembered, since it is that of a moment: but where
-// it is another than the known one, as after the row was somebody else's, that is forgotten.
+// it is another than the known one, as after the row was somebody else's, or where there is no row, that is forgotten.
 func (o *owners) reading(plan *router.Plan, args []driver.NamedValue, rows driver.Rows) driver.Rows {
 	if plan.Owner < 0 || !keyed(plan, args) {
 		return rows
@@ -96,13 +97,18 @@ type ownerRows struct {
 	owners *owners
 	plan   *router.Plan
 	row    string
+	found  bool
 }
 
 func (r *ownerRows) Next(values []driver.Value) error {
 	err := r.Rows.Next(values)
+	if errors.Is(err, io.EOF) && !r.found {
+		r.owners.remove(r.row)
+	}
 	if err != nil {
 		return err
 	}
+	r.found = true
 	if known, ok := r.owners.of([]byte(r.row)); ok {
 		if value, err := number(values[r.plan.Owner]); err != nil || value != known {
 			r.owners.remove(r.row)

@@ -194,8 +194,11 @@ func readCount(rows driver.Rows) (int64, error) {
 
 // number returns an integer, which the driver may return as text.
 func number(value driver.Value) (int64, error) {
-	if data, ok := value.([]byte); ok { // as vtgate and MySQL answer
-		return strconv.ParseInt(string(data), 10, 64)
+	switch value := value.(type) {
+	case []byte: // as vtgate and MySQL answer
+		return strconv.ParseInt(string(value), 10, 64)
+	case float64: // of a check (see router.Plan), whose other branch makes it a DOUBLE
+		return int64(value), nil
 	}
 	return strconv.ParseInt(fmt.Sprint(value), 10, 64)
 }

@@ -80,9 +80,7 @@ func (i *inspection) watchNames(ctx context.Context, seen *seen, meant func(keys
 					used[fmt.Sprintf("vtgate %s: a statement of keyspace %q: %.120s", vtgate, keyspace, plan.Original)] = true
 				}
 			}
-			if before[vtgate] == nil {
-				before[vtgate] = now
-			}
+			before[vtgate] = now // a vtgate that drops its plans counts anew
 		}
 		if len(used) > 0 {
 			const shown = 5

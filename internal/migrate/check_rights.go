@@ -78,7 +78,8 @@ func (i *inspection) tryRights(ctx context.Context, on primary, table, sidecar s
 		right      string
 		statements []string // of which one has to succeed
 	}{
-		{"LOCK TABLES", []string{"LOCK TABLES " + qualified + " READ"}},
+		// A table that nobody writes to: the others' transactions would have to be waited for.
+		{"LOCK TABLES", []string{"LOCK TABLES `" + topoproto.TabletDbName(on.Tablet) + "`.schema_version READ"}},
 		{"REPLICATION CLIENT", []string{"SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"}},
 		{"REPLICATION SLAVE", []string{"SHOW REPLICAS", "SHOW SLAVE HOSTS"}},
 		{"SELECT on performance_schema", []string{"SELECT 1 FROM performance_schema.replication_connection_configuration LIMIT 1"}},

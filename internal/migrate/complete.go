@@ -25,9 +25,16 @@ func (m *Migration) Complete(ctx context.Context, dropTables bool, progress func
 				state.Move, state.Phase, state.Traffic)
 		}
 	}
+	for _, state := range states {
+		if state.deleted() {
+			return nil, fmt.Errorf("%s: a reverse that was given up has deleted its workflow (Vitess issue 14276): run migrate reverse and migrate switch again before", state.Move)
+		}
+	}
 	if left, err = m.leftovers(ctx, states); err != nil {
 		return nil, err
 	}
+	// The end of the context does not interrupt it: what Vitess has removed by halves would look as if there were a way back.
+	ctx = context.WithoutCancel(ctx)
 	for _, state := range states {
 		progress("completing " + state.Move.String())
 		_, err := m.Vitess.VTCtld.MoveTablesComplete(ctx, &vtctldatapb.MoveTablesCompleteRequest{

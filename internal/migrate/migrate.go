@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -108,33 +109,100 @@ func (m *Migration) targets() []string {
 	return names
 }
 
-// begun returns the moves that Vitess knows, in the order of the targets.
-func (m *Migration) begun(ctx context.Context) ([]Move, error) {
+// begun returns the moves that Vitess knows, in the order of the targets. Leads are the routing rules.
+//
+// A reverse that vtctld gives up deletes the workflow in the target, which is what its own way back would be called
+// (trafficSwitcher.cancelMigration; Vitess issue 14276). The move is known by the workflow in the source then, to which the
+// routing rules lead.
+func (m *Migration) begun(ctx context.Context, leads map[string]string) ([]Move, error) {
 	var moves []Move
 	for _, target := range m.targets() {
-		response, err := m.Vitess.VTCtld.GetWorkflows(ctx, &vtctldatapb.GetWorkflowsRequest{Keyspace: target})
+		roles := vschema.RolesIn(m.Keyspaces, target)
+		workflows, err := m.moveTables(ctx, target)
 		if err != nil {
-			return nil, fmt.Errorf("workflows of keyspace %s: %w", target, err)
+			return nil, err
 		}
-		for _, w := range response.Workflows {
-			move := newMove(w.Source.GetKeyspace(), target, vschema.RolesIn(m.Keyspaces, target))
-			if w.WorkflowType != "MoveTables" || w.Name != move.Workflow {
+		for _, w := range workflows {
+			if move := newMove(w.Source.GetKeyspace(), target, roles); w.Name == move.Workflow {
+				move.Tables = tablesOf(w)
+				moves = append(moves, move)
+			}
+		}
+		for _, source := range switchedFrom(target, leads) {
+			if slices.ContainsFunc(moves, func(move Move) bool { return move.Source == source && move.Target == target }) {
 				continue
 			}
-			for _, streams := range w.ShardStreams {
-				for _, stream := range streams.Streams {
-					for _, rule := range stream.BinlogSource.GetFilter().GetRules() {
-						if !move.has(rule.Match) {
-							move.Tables = append(move.Tables, rule.Match)
-						}
-					}
+			if workflows, err = m.moveTables(ctx, source); err != nil {
+				return nil, err
+			}
+			for _, w := range workflows {
+				if move := newMove(source, target, roles); w.Name == move.reverse() && w.Source.GetKeyspace() == target {
+					move.Tables = tablesOf(w)
+					moves = append(moves, move)
 				}
 			}
-			slices.Sort(move.Tables)
-			moves = append(moves, move)
 		}
 	}
 	return moves, nil
+}
+
+// switchedFrom are the keyspaces whose names the routing rules lead to a target.
+func switchedFrom(target string, leads map[string]string) []string {
+	found := map[string]bool{}
+	for from, to := range leads {
+		source, _, _ := strings.Cut(from, ".")
+		if keyspace, _, _ := strings.Cut(to, "."); keyspace == target && source != target && strings.Contains(from, ".") {
+			found[source] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// moveTables are the workflows of MoveTables that write to a keyspace.
+func (m *Migration) moveTables(ctx context.Context, keyspace string) ([]*vtctldatapb.Workflow, error) {
+	response, err := m.Vitess.VTCtld.GetWorkflows(ctx, &vtctldatapb.GetWorkflowsRequest{Keyspace: keyspace})
+	if err != nil {
+		return nil, fmt.Errorf("workflows of keyspace %s: %w", keyspace, err)
+	}
+	return slices.DeleteFunc(response.Workflows, func(w *vtctldatapb.Workflow) bool { return w.WorkflowType != "MoveTables" }), nil
+}
+
+// tablesOf are the tables of a workflow, in order of their names.
+func tablesOf(w *vtctldatapb.Workflow) []string {
+	tables := map[string]bool{}
+	for _, streams := range w.ShardStreams {
+		for _, stream := range streams.Streams {
+			for _, rule := range stream.BinlogSource.GetFilter().GetRules() {
+				tables[rule.Match] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(tables))
+}
+
+// unbegun are moves for the tables that none of the begun ones has, by target, while all of these have their traffic on the
+// source: a start was interrupted, or a cancel. (A complete ends moves one after the other, too, with the traffic of the others on
+// the target.) From where they come is not known without [Config.Sources]: their source is that of another.
+func (m *Migration) unbegun(states []State) []Move {
+	if len(states) == 0 || slices.ContainsFunc(states, func(s State) bool { return s.Traffic != Source && s.Phase != Unfinished || s.Phase == Cancelled }) {
+		return nil
+	}
+	var missing []Move
+	for _, target := range m.targets() {
+		move := newMove(states[0].Source, target, vschema.RolesIn(m.Keyspaces, target))
+		for _, role := range move.Roles {
+			for _, table := range m.tables[role] {
+				if !slices.ContainsFunc(states, func(s State) bool { return s.Target == target && s.has(table) }) {
+					move.Tables = append(move.Tables, table)
+				}
+			}
+		}
+		if len(move.Tables) > 0 {
+			slices.Sort(move.Tables)
+			missing = append(missing, move)
+		}
+	}
+	return missing
 }
 
 // Planned returns the moves that lead from the sources to the targets, in the order of the targets. A table that no source has,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/temporal-vitess/temporal-vitess/internal/live"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
@@ -33,6 +34,12 @@ func TestPhase(t *testing.T) {
 		"switched":                                       {facts{traffic: Target, forward: ended, backward: begun, sourceDenies: true}, Switched},
 		"writes are stopped to go back":                  {facts{traffic: Target, forward: ended, backward: begun, sourceDenies: true, targetDenies: true}, Held},
 		"the traffic is back, and streams wait":          {facts{traffic: Source, forward: stopped, backward: cutover, targetDenies: true}, Held},
+		"the rules of a switched move are gone":          {facts{traffic: Nobody, forward: ended, backward: begun, sourceDenies: true}, Unrouted},
+		"the rules are gone while writes are stopped":    {facts{traffic: Nobody, forward: cutover, sourceDenies: true}, Unrouted},
+		"a reverse was given up":                         {facts{traffic: Target, backward: begun, sourceDenies: true}, Switched},
+		"a reverse died having deleted the workflow":     {facts{traffic: Target, backward: cutover, sourceDenies: true, targetDenies: true}, Held},
+		"a reverse was taken back, all but the freezing": {facts{traffic: Target, forward: stopped, backward: begun, sourceDenies: true}, Held},
+		"streams of a way back that is over":             {facts{traffic: Source, backward: ended}, NotBegun},
 		"back":                                           {facts{traffic: Source, forward: begun, backward: ended, targetDenies: true}, Following},
 	} {
 		require.Equal(t, test.want, test.facts.phase(), name)
@@ -178,4 +185,46 @@ func TestStepsAreTheCommandsOfEitherClient(t *testing.T) {
 		}
 		require.Equal(t, test.want, commands, name)
 	}
+}
+
+func TestTablesWithoutAMoveHaveNotBegunWhileTheTrafficIsOnTheSource(t *testing.T) {
+	m, err := New(Config{
+		Vitess: &live.Vitess{}, PScale: &PScale{}, Profile: vschema.ProfileNamespace,
+		Keyspaces: map[vschema.Role]string{vschema.Main: "temporal", vschema.Global: "temporal_global", vschema.Visibility: "temporal_visibility"},
+	})
+	require.NoError(t, err)
+	state := func(target string, role vschema.Role, phase Phase, traffic Side) State {
+		move := newMove("legacy", target, []vschema.Role{role})
+		move.Tables = m.tables[role]
+		return State{Move: move, Phase: phase, Traffic: traffic}
+	}
+	main, visibility := state("temporal", vschema.Main, Following, Source), state("temporal_visibility", vschema.Visibility, Copying, Source)
+	global := newMove("legacy", "temporal_global", []vschema.Role{vschema.Global})
+	global.Tables = m.tables[vschema.Global]
+	require.Equal(t, []Move{global}, m.unbegun([]State{main, visibility}))
+	require.Contains(t, Advice([]State{main, visibility, {Move: global, Phase: NotBegun}}), "migrate start")
+	require.Empty(t, m.unbegun([]State{main, visibility, state("temporal_global", vschema.Global, Unfinished, Nobody)}))
+	require.Empty(t, m.unbegun([]State{state("temporal", vschema.Main, Switched, Target)}), "the others may be complete")
+	require.Empty(t, m.unbegun([]State{state("temporal", vschema.Main, Cancelled, Source)}))
+	require.Empty(t, m.unbegun(nil))
+}
+
+func TestOnlyWhatIsNobodysIsCancelled(t *testing.T) {
+	for _, state := range []State{
+		{Phase: Following, Traffic: Source}, {Phase: Copying, Traffic: Source}, {Phase: Unfinished, Traffic: Nobody}, {Phase: Cancelled, Traffic: Source},
+	} {
+		require.NoError(t, state.cancellable())
+	}
+	for _, state := range []State{
+		{Phase: Switched, Traffic: Target}, {Phase: Held, Traffic: Source}, {Phase: Unrouted, Traffic: Nobody}, {Phase: Cancelled, Traffic: Target}, {Phase: Following, Traffic: Both},
+	} {
+		require.ErrorContains(t, state.cancellable(), "reverse first")
+	}
+}
+
+func TestAMoveWhoseWorkflowIsDeletedIsFoundByItsRules(t *testing.T) {
+	require.Equal(t, []string{"legacy", "old"}, switchedFrom("temporal", map[string]string{
+		"legacy.shards": "temporal.shards", "legacy.executions": "temporal.executions", "old.tasks@replica": "temporal.tasks",
+		"shards": "temporal.shards", "temporal.queue": "temporal.queue", "legacy.namespaces": "temporal_global.namespaces",
+	}))
 }

@@ -27,18 +27,29 @@ func (m *Migration) Start(ctx context.Context, progress func(string)) error {
 		return err
 	}
 	for _, state := range states {
+		if state.Phase == NotBegun && len(m.Sources) == 0 {
+			return fmt.Errorf("%d tables of keyspace %s have no move yet, and from where they come is not said: give --source", len(state.Tables), state.Target)
+		}
+	}
+	// What has begun is not interrupted by the end of the context: Vitess would take a workflow back by halves.
+	uninterrupted := context.WithoutCancel(ctx)
+	for _, state := range states {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		switch state.Phase {
 		case NotBegun:
 			progress("making the workflow of " + state.Move.String())
-			err = m.create(ctx, state.Move)
+			err = m.create(uninterrupted, state.Move)
 		case Unfinished:
 			progress("finishing the workflow of " + state.Move.String() + ", whose making was interrupted")
-			err = m.finish(ctx, state)
+			err = m.finish(uninterrupted, state)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", state.Move, err)
 		}
-		if state.Phase == NotBegun || state.Phase == Unfinished {
+		switch state.Phase {
+		case NotBegun, Unfinished, Copying, Following: // of an earlier run, perhaps, that did not come so far
 			if err := m.awaitFollowed(ctx, state.Move); err != nil {
 				return fmt.Errorf("%s: %w", state.Move, err)
 			}
@@ -92,6 +103,12 @@ func createRequest(move Move) *vtctldatapb.MoveTablesCreateRequest {
 // finish ends the making of a workflow. One without routing rules has no running stream either, and is made again.
 func (m *Migration) finish(ctx context.Context, state State) error {
 	if state.Traffic != Nobody {
+		if err := m.deny(ctx, state.Move, state.Target); err != nil {
+			return err
+		}
+		if _, err := m.Vitess.VTCtld.RebuildVSchemaGraph(ctx, &vtctldatapb.RebuildVSchemaGraphRequest{}); err != nil {
+			return err
+		}
 		return m.resume(ctx, state.Target, state.Workflow)
 	}
 	if _, err := m.Vitess.VTCtld.WorkflowDelete(ctx, &vtctldatapb.WorkflowDeleteRequest{Keyspace: state.Target, Workflow: state.Workflow, KeepData: true}); err != nil {
@@ -210,8 +227,8 @@ func (m *Migration) Cancel(ctx context.Context, keepRules bool, progress func(st
 		return err
 	}
 	for _, state := range states {
-		if state.Traffic == Target || state.Traffic == Both || state.Phase == Held {
-			return fmt.Errorf("%s: writes are not on the source (%s): reverse first", state.Move, state.Phase)
+		if err := state.cancellable(); err != nil {
+			return err
 		}
 	}
 	for _, state := range states {
@@ -226,11 +243,35 @@ func (m *Migration) Cancel(ctx context.Context, keepRules bool, progress func(st
 	return nil
 }
 
+// cancellable returns an error unless the target's tables are nobody's.
+func (s State) cancellable() error {
+	switch s.Phase {
+	case NotBegun, Unfinished, Copying, Following, Cancelled:
+		if s.Traffic == Source || s.Traffic == Nobody {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: writes are not on the source (it is %s, with the traffic on %s): reverse first", s.Move, s.Phase, s.Traffic)
+}
+
 // cancel deletes the workflow last, by which a run after an interruption finds what is left to do. As long as the rules stand, the
 // target's tables are nobody's.
+//
+// A switch that somebody else begins must not find that the streams may be switched, nor end while the tables are emptied: vtctld
+// refuses streams in the state Error once it has its lock on the workflow (Server.canSwitch), and has that lock until it ends.
 func (m *Migration) cancel(ctx context.Context, move Move, keepRules bool) error {
-	if err := m.setStreams(ctx, move.Target, move.Workflow, binlogdatapb.VReplicationWorkflowState_Stopped, emptied); err != nil {
+	if err := m.setStreams(ctx, move.Target, move.Workflow, binlogdatapb.VReplicationWorkflowState_Error, emptied); err != nil {
 		return err
+	}
+	now, err := m.find(ctx, move)
+	if err != nil {
+		return err
+	}
+	if err := now.cancellable(); err != nil {
+		return err
+	}
+	if now.Phase != Cancelled || len(now.Locks) > 0 {
+		return fmt.Errorf("another command is at work, or has died (%s): nothing was emptied; run migrate cancel again when status shows no lock", strings.Join(now.Locks, "; "))
 	}
 	if err := m.empty(ctx, move); err != nil {
 		return err
@@ -240,7 +281,7 @@ func (m *Migration) cancel(ctx context.Context, move Move, keepRules bool) error
 			return err
 		}
 	}
-	_, err := m.Vitess.VTCtld.WorkflowDelete(ctx, &vtctldatapb.WorkflowDeleteRequest{
+	_, err = m.Vitess.VTCtld.WorkflowDelete(ctx, &vtctldatapb.WorkflowDeleteRequest{
 		Keyspace: move.Target, Workflow: move.Workflow, KeepData: true, KeepRoutingRules: keepRules,
 	})
 	return err

@@ -31,6 +31,8 @@ const (
 	Held Phase = "held"
 	// Switched has the traffic on the target.
 	Switched Phase = "switched"
+	// Unrouted is without the routing rules that it had: where its traffic goes does not depend on it any more.
+	Unrouted Phase = "unrouted"
 )
 
 // Side says which keyspace has the traffic.
@@ -133,10 +135,16 @@ type facts struct {
 func (f facts) phase() Phase {
 	isFrozen := says(f.forward, frozen)
 	switch {
-	case len(f.forward) == 0:
+	case len(f.forward) == 0 && (len(f.backward) == 0 || f.traffic == Source || f.traffic == Nobody):
 		return NotBegun
+	case len(f.forward) == 0 && (f.traffic == Both || f.targetDenies || says(f.backward, forCutover)):
+		return Held
+	case len(f.forward) == 0: // see [Migration.begun]
+		return Switched
 	case says(f.forward, emptied):
 		return Cancelled
+	case f.traffic == Nobody && (isFrozen || len(f.backward) > 0 || f.sourceDenies):
+		return Unrouted
 	case f.traffic == Nobody:
 		return Unfinished
 	case f.traffic == Both,
@@ -161,6 +169,9 @@ func says(streams []Stream, message string) bool {
 	return slices.ContainsFunc(streams, func(s Stream) bool { return s.Message == message })
 }
 
+// deleted reports whether a reverse that was given up has deleted the workflow of a move that is switched.
+func (s State) deleted() bool { return s.Traffic == Target && len(s.facts.forward) == 0 }
+
 // goingBack tells of an interrupted switch whether it was one back to the source.
 func (f facts) goingBack() bool {
 	return says(f.backward, forCutover) || f.traffic == Target && f.targetDenies
@@ -182,7 +193,15 @@ func (m *Migration) State(ctx context.Context) ([]State, error) {
 const lookTimeout = 15 * time.Second
 
 func (m *Migration) state(ctx context.Context) ([]State, error) {
-	moves, err := m.begun(ctx)
+	rules, err := m.Vitess.VTCtld.GetRoutingRules(ctx, &vtctldatapb.GetRoutingRulesRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("routing rules: %w", err)
+	}
+	leads := map[string]string{}
+	for _, rule := range rules.RoutingRules.GetRules() {
+		leads[rule.FromTable] = strings.Join(rule.ToTables, ",")
+	}
+	moves, err := m.begun(ctx, leads)
 	if err != nil {
 		return nil, err
 	}
@@ -197,14 +216,6 @@ func (m *Migration) state(ctx context.Context) ([]State, error) {
 			}
 		}
 	}
-	rules, err := m.Vitess.VTCtld.GetRoutingRules(ctx, &vtctldatapb.GetRoutingRulesRequest{})
-	if err != nil {
-		return nil, fmt.Errorf("routing rules: %w", err)
-	}
-	leads := map[string]string{}
-	for _, rule := range rules.RoutingRules.GetRules() {
-		leads[rule.FromTable] = strings.Join(rule.ToTables, ",")
-	}
 	var states []State
 	for _, move := range moves {
 		state, err := m.stateOf(ctx, move, leads)
@@ -212,6 +223,11 @@ func (m *Migration) state(ctx context.Context) ([]State, error) {
 			return nil, err
 		}
 		states = append(states, state)
+	}
+	if len(m.Sources) == 0 {
+		for _, move := range m.unbegun(states) {
+			states = append(states, State{Move: move, Phase: NotBegun, Traffic: Nobody})
+		}
 	}
 	return states, nil
 }
@@ -411,24 +427,29 @@ func (s State) Troubles() []string {
 // Advice says what to do next.
 func Advice(states []State) string {
 	count := map[Phase]int{}
-	trouble := false
+	trouble, deleted := false, false
 	for _, state := range states {
 		count[state.Phase]++
 		trouble = trouble || len(state.Troubles()) > 0
+		deleted = deleted || state.deleted()
 	}
 	switch {
+	case count[Unrouted] > 0:
+		return "somebody has taken the routing rules away: bring them back (vtctldclient ApplyRoutingRules), which lead the names of the keyspace without the traffic to the one that has it"
 	case count[Cancelled] > 0:
 		return "migrate cancel, which was interrupted, goes on"
 	case count[Held] > 0:
 		return "a switch was interrupted, and writes are held: run the same command again (migrate switch or migrate reverse), or the other one to take it back"
 	case count[NotBegun]+count[Unfinished] > 0:
-		return "migrate start, which begins what has not begun"
+		return "migrate start, which begins what has not begun; no server may use the keyspaces' names before that"
 	case trouble:
 		return "mend what is named above; streams that have stopped go on by vtctldclient MoveTables … start, or migrate cancel ends the migration"
 	case count[Copying] > 0:
 		return "wait until all rows are copied (migrate status --watch)"
 	case count[Following] == len(states):
 		return "servers go to the keyspaces' names, if they have not; migrate verify, then migrate switch"
+	case count[Switched] == len(states) && deleted:
+		return "a reverse that was given up has deleted a workflow (Vitess issue 14276): migrate reverse goes back nevertheless; before migrate complete, reverse and switch again"
 	case count[Switched] == len(states):
 		return "migrate verify compares what the way back has written; migrate reverse goes back, migrate complete ends the migration"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,7 +51,18 @@ func (m *Migration) Switch(ctx context.Context, back bool, options SwitchOptions
 		return errors.New("no move has begun to these keyspaces: migrate start begins them")
 	}
 	for _, state := range states {
+		switch state.Phase {
+		case Following, Switched, Held:
+		default:
+			return fmt.Errorf("%s is %s: see migrate status", state.Move, state.Phase)
+		}
+	}
+	for _, move := range states {
 		if err := ctx.Err(); err != nil {
+			return err
+		}
+		state, err := m.find(ctx, move.Move) // as it is by now
+		if err != nil {
 			return err
 		}
 		switched, err := m.switchOne(context.WithoutCancel(ctx), state, back, options)
@@ -68,24 +80,36 @@ func (m *Migration) switchOne(ctx context.Context, state State, back bool, optio
 		to, direction = Source, 1
 	}
 	done := SwitchResult{Move: state.Move}
+	maxLag := options.MaxLag
 	if state.Phase == Held {
-		released, err := m.goOn(ctx, state, back, options.MaxLag)
+		released, passed, err := m.goOn(ctx, state, back, options.MaxLag)
 		if err != nil || released {
 			return done, err
+		}
+		if passed { // its streams are stopped, with a lag that only grows
+			maxLag = math.MaxInt32 * time.Second
 		}
 	} else if state.Traffic == to {
 		return done, m.awaitStreams(ctx, state.Move, &done)
 	}
+	keyspace, name := state.Target, state.Workflow
+	if back && state.deleted() { // which leaves the workflow of the way back, to be switched itself
+		keyspace, name, direction = state.Source, state.reverse(), 0
+	}
 	probe := m.startProbe(ctx, state.Move)
-	deadline := m.startDeadline(ctx, state, options.LockWait)
+	deadline, err := m.startDeadline(ctx, state, options.LockWait)
+	if err != nil {
+		probe.stop()
+		return done, err
+	}
 	// What happens at the end of this is worth seeing, but better than to wait for ever.
 	limited, cancel := context.WithTimeout(ctx, 4*options.CatchUp+options.LockWait+time.Minute)
 	defer cancel()
-	_, err := m.Vitess.VTCtld.WorkflowSwitchTraffic(limited, &vtctldatapb.WorkflowSwitchTrafficRequest{
-		Keyspace:                 state.Target,
-		Workflow:                 state.Workflow,
+	_, err = m.Vitess.VTCtld.WorkflowSwitchTraffic(limited, &vtctldatapb.WorkflowSwitchTrafficRequest{
+		Keyspace:                 keyspace,
+		Workflow:                 name,
 		TabletTypes:              []topodatapb.TabletType{topodatapb.TabletType_PRIMARY, topodatapb.TabletType_REPLICA, topodatapb.TabletType_RDONLY},
-		MaxReplicationLagAllowed: protoutil.DurationToProto(options.MaxLag),
+		MaxReplicationLagAllowed: protoutil.DurationToProto(maxLag),
 		Timeout:                  protoutil.DurationToProto(options.CatchUp),
 		EnableReverseReplication: true,
 		Direction:                direction,
@@ -93,7 +117,7 @@ func (m *Migration) switchOne(ctx context.Context, state State, back bool, optio
 	killed := deadline.stop()
 	if err != nil {
 		probe.stop()
-		return done, m.explainSwitch(ctx, state.Move, errors.Join(err, killed))
+		return done, m.explainSwitch(ctx, state.Move, to, errors.Join(err, killed))
 	}
 	if err := m.awaitRules(ctx, state.Move, to); err != nil {
 		probe.stop()
@@ -104,11 +128,12 @@ func (m *Migration) switchOne(ctx context.Context, state State, back bool, optio
 }
 
 // goOn prepares an interrupted switch for going on, or takes it back, which is all that there is to do then (released). vtctld's
-// journal is the point of no return: before it nobody can have written to where the traffic goes, after it the switch has to end.
-func (m *Migration) goOn(ctx context.Context, state State, back bool, maxLag time.Duration) (released bool, err error) {
-	passed, err := m.journal(ctx, state)
+// journal is the point of no return (passed): before it nobody can have written to where the traffic goes, after it the switch has
+// to end.
+func (m *Migration) goOn(ctx context.Context, state State, back bool, maxLag time.Duration) (released, passed bool, err error) {
+	passed, err = m.journal(ctx, state)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	goingBack := state.facts.goingBack()
 	keyspace, name, from, to := state.Target, state.Workflow, state.Source, state.Target
@@ -121,23 +146,34 @@ func (m *Migration) goOn(ctx context.Context, state State, back bool, maxLag tim
 		if goingBack {
 			command = Reverse
 		}
-		return false, fmt.Errorf("a migrate %s was interrupted after its point of no return: run it again first", command)
+		return false, true, fmt.Errorf("a migrate %s was interrupted after its point of no return: run it again first", command)
 	case passed:
-		return false, nil
+		return false, true, nil
+	case !goingBack && state.Traffic == Target:
+		// What was interrupted was a reverse, which has been taken back but for this: streams to the side with the traffic must
+		// never run.
+		return !back, false, m.freeze(ctx, state)
+	case !goingBack && state.Traffic != Source:
+		return false, false, fmt.Errorf("the routing rules lead to %s, and no switch has written that they should: bring them back first (vtctldclient ApplyRoutingRules)", state.Traffic)
 	case goingBack != back:
 		if err := m.allow(ctx, state.Move, from); err != nil {
-			return false, err
+			return false, false, err
 		}
 		if err := m.deny(ctx, state.Move, to); err != nil {
-			return false, err
+			return false, false, err
+		}
+		if goingBack {
+			if err := m.freeze(ctx, state); err != nil {
+				return false, false, err
+			}
 		}
 		released = true
 	}
 	// Streams that were stopped for it could not catch up.
 	if err := m.resume(ctx, keyspace, name); err != nil || released {
-		return released, err
+		return released, false, err
 	}
-	return false, poll(ctx, func() error {
+	return false, false, poll(ctx, func() error {
 		now, err := m.find(ctx, state.Move)
 		switch found := troubles(now.Streams); {
 		case err != nil:
@@ -149,6 +185,15 @@ func (m *Migration) goOn(ctx context.Context, state State, back bool, maxLag tim
 		}
 		return nil
 	})
+}
+
+// freeze marks the streams to the target as a switch does at its end. A reverse makes them anew, stopped, before it changes the
+// traffic.
+func (m *Migration) freeze(ctx context.Context, state State) error {
+	if state.deleted() {
+		return nil
+	}
+	return m.setStreams(ctx, state.Target, state.Workflow, binlogdatapb.VReplicationWorkflowState_Stopped, frozen)
 }
 
 // journal reports whether an interrupted switch has written that its traffic is to change.
@@ -183,7 +228,7 @@ func (m *Migration) journal(ctx context.Context, state State) (bool, error) {
 }
 
 // explainSwitch adds to the error of a switch where that has left the move.
-func (m *Migration) explainSwitch(ctx context.Context, move Move, err error) error {
+func (m *Migration) explainSwitch(ctx context.Context, move Move, to Side, err error) error {
 	states, stateErr := m.State(ctx)
 	if stateErr != nil {
 		return errors.Join(err, fmt.Errorf("and what has become of it cannot be seen: %w: look at migrate status", stateErr))
@@ -194,6 +239,9 @@ func (m *Migration) explainSwitch(ctx context.Context, move Move, err error) err
 		}
 		if state.Phase == Held {
 			return fmt.Errorf("%w\nwrites are held: run the same command again, or the other one to take it back", err)
+		}
+		if state.Traffic == to || len(state.Locks) > 0 {
+			return fmt.Errorf("%w\nvtctld went on nevertheless: the traffic is on the %s; look at migrate status until nothing is locked, then run the same command again", err, state.Traffic)
 		}
 		return fmt.Errorf("%w\nthe switch was given up: the traffic is on the %s, and writes go on", err, state.Traffic)
 	}
@@ -282,18 +330,17 @@ type deadline struct {
 
 const lockPoll = 250 * time.Millisecond
 
-func (m *Migration) startDeadline(ctx context.Context, state State, wait time.Duration) *deadline {
+func (m *Migration) startDeadline(ctx context.Context, state State, wait time.Duration) (*deadline, error) {
 	from := state.Source
 	if state.Traffic == Target {
 		from = state.Target
 	}
-	d := &deadline{}
-	ctx, d.end = context.WithCancel(ctx)
 	primaries, err := m.primaries(ctx, from)
 	if err != nil {
-		d.err = err
-		return d
+		return nil, err
 	}
+	d := &deadline{}
+	ctx, d.end = context.WithCancel(ctx)
 	for _, on := range primaries {
 		d.done.Go(func() {
 			since := map[string]time.Time{}
@@ -307,7 +354,9 @@ func (m *Migration) startDeadline(ctx context.Context, state State, wait time.Du
 						if time.Since(since[id]) < wait {
 							continue
 						}
-						_, err = m.dba(ctx, on, "KILL QUERY "+id)
+						if _, err = m.dba(ctx, on, "KILL QUERY "+id); err != nil {
+							break
+						}
 						d.add(fmt.Errorf("LOCK TABLES on %s waited longer than %s for a transaction that is open there, and was ended (--lock-wait)", on, wait))
 						since[id] = time.Now()
 					}
@@ -322,7 +371,7 @@ func (m *Migration) startDeadline(ctx context.Context, state State, wait time.Du
 			}
 		})
 	}
-	return d
+	return d, nil
 }
 
 func (d *deadline) add(err error) {

@@ -61,6 +61,12 @@ func (m *Migration) Comparison(ctx context.Context, state State) (*Compared, err
 	if id == "" {
 		return nil, nil
 	}
+	var without []string
+	for _, shard := range slices.Sorted(maps.Keys(response.TabletResponses)) {
+		if tablet := response.TabletResponses[shard]; tablet.GetVdiffUuid() != id || tablet.GetOutput() == nil {
+			without = append(without, shard+": it has not compared its rows")
+		}
+	}
 	summary, err := workflow.BuildSummary(keyspace, name, id, response, true)
 	if err != nil {
 		return nil, fmt.Errorf("VDiff of %s: %w", state.Move, err)
@@ -85,6 +91,7 @@ func (m *Migration) Comparison(ctx context.Context, state State) (*Compared, err
 			c.Differs = []string{"rows differ; vtctldclient VDiff show has more"}
 		}
 	}
+	c.Errors = without
 	for _, shard := range slices.Sorted(maps.Keys(summary.Errors)) {
 		c.Errors = append(c.Errors, shard+": "+summary.Errors[shard])
 	}
