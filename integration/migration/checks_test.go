@@ -207,7 +207,7 @@ func TestChecks(t *testing.T) {
 		_, err = tool(t, b, "migrate", "switch", "--vtgate-http", vtgates(b), "--skip", "old-names")
 		require.ErrorContains(t, err, "these checks stand before migrate switch: vdiff")
 		onShard(t, b, testbed.Main, "80-", "DELETE FROM shards WHERE shard_id = 7")
-		_, err = b.VTCtl(t.Context(), "VDiff", "--workflow", mainWorkflow, "--target-keyspace", testbed.Main, "create", "--wait", "--tables", "shards")
+		_, err = b.VTCtl(t.Context(), "VDiff", "--workflow", mainWorkflow, "--target-keyspace", testbed.Main, "create", "--wait", "--wait-update-interval", "1s", "--tables", "shards")
 		require.NoError(t, err)
 		require.Contains(t, problems(), "only 2 of 54 tables were compared")
 	})
@@ -361,12 +361,12 @@ func TestChecks(t *testing.T) {
 		require.Contains(t, run(t, b, "status"), "migrate start, which begins what has not begun")
 		_, err = tool(t, b, "migrate", "switch", "--vtgate-http", vtgates(b), "--skip", "old-names,transactions,connections,vdiff")
 		require.ErrorContains(t, err, "these checks stand before migrate switch: streams")
-		_, err = tool(t, b, "migrate", "start")
-		require.ErrorContains(t, err, "give --source")
 		execVisibility := func(statement string) { onShard(t, b, testbed.Visibility, "0", statement) }
 		for _, table := range []string{"executions_visibility", "custom_search_attributes", "chasm_search_attributes"} {
 			execVisibility("DELETE FROM " + table)
 		}
+		_, err = tool(t, b, "migrate", "start")
+		require.ErrorContains(t, err, "give --source")
 		run(t, b, "start", "--source", legacy, "--watch")
 		require.Len(t, states(t, b), moves)
 	})
