@@ -185,22 +185,24 @@ func (r *rolling) moveWhile(t *testing.T, do func()) {
 }
 
 // moveToAndFroWhile does something with hosts that read both places while the tool moves tasks to one place and to the other,
-// again and again. As long as hosts write to both, the tool finds some that came meanwhile.
+// again and again, and to upstream's at last, so that there is something to move later. As long as hosts write to both, the
+// tool finds some that came meanwhile.
 func (r *rolling) moveToAndFroWhile(t *testing.T, do func()) {
 	t.Helper()
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		for runs := 0; ; runs++ {
-			select {
-			case <-stop:
-				t.Logf("tasks have moved %d times to one place or the other", runs)
-				ended <- nil
-				return
-			default:
-			}
 			arguments := []string{"--servers-read-both", "--batch-size", "5"}
 			if runs%2 == 1 {
 				arguments = append(arguments, "--back")
+			} else {
+				select {
+				case <-stop:
+					t.Logf("tasks have moved %d times to one place or the other", runs)
+					ended <- nil
+					return
+				default:
+				}
 			}
 			if _, err := r.place.rehash(t, arguments...); err != nil && !strings.Contains(err.Error(), "tasks came to the old place meanwhile") {
 				ended <- err
