@@ -32,7 +32,8 @@ build: ## Build temporal-server and temporal-vitess-tool into .tools/bin
 
 .PHONY: demo
 demo: tools ## Run workflows on a local Vitess with 4 Vitess shards; DEMO_EXIT=1 ends when they are done
-	go run ./integration/demo
+	cd integration/demo && go build -o ../../.tools/bin/demo .
+	.tools/bin/demo
 
 .PHONY: cluster
 cluster: tools-cluster ## Start a Vitess of many processes to try failovers and resharding by hand; CLUSTER_FLAGS="-replicas 2"
@@ -78,6 +79,7 @@ lint: ## Check the code with go vet and staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	cd deploy && go vet -tags containers ./... && go run $(STATICCHECK) -tags containers ./...
+	cd integration/demo && go vet -tags browser ./... && go run $(STATICCHECK) -tags browser ./...
 
 # The container engine, for what follows.
 export ENGINE ?= docker
@@ -94,6 +96,11 @@ image-dev: ## Build the image of a development server, with MySQL, Vitess and we
 test-deploy: ## Run the tests that need a container engine
 	@$(ENGINE) info >/dev/null 2>&1 || { echo "make test-deploy: no container engine answers to '$(ENGINE) info', so nothing was tested: start Docker, or name another with ENGINE=podman" >&2; exit 1; }
 	cd deploy && go test -tags containers -count 1 -timeout 30m -v ./containers
+
+.PHONY: test-browser
+test-browser: tools ## Run the demo and look at its web UI with Chromium (Debian's is installed if there is none); SCREENSHOTS=folder
+	scripts/install-chromium.sh
+	cd integration/demo && go test -tags browser -count 1 -timeout 15m -v .
 
 .PHONY: clean
 clean: ## Remove .tools

@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	tlsconfig "crypto/tls"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -17,17 +18,20 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/metrics"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	"go.temporal.io/server/common/rpc/encryption"
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
 	sample "github.com/temporal-vitess/temporal-vitess/config"
 	"github.com/temporal-vitess/temporal-vitess/vschema"
 )
 
-// compose returns what Compose makes of its file where no variable is set.
-func compose(t *testing.T) *types.Project {
+// compose returns what Compose makes of its file, and of others on top, where no variable is set.
+func compose(t *testing.T, others ...string) *types.Project {
 	t.Helper()
-	options, err := composecli.NewProjectOptions([]string{"compose/compose.yaml"}, composecli.WithEnvFiles(), composecli.WithDotEnv)
+	options, err := composecli.NewProjectOptions(append([]string{"compose/compose.yaml"}, others...), composecli.WithEnvFiles(), composecli.WithDotEnv)
 	require.NoError(t, err)
 	project, err := options.LoadProject(t.Context())
 	require.NoError(t, err)
@@ -142,10 +146,7 @@ func TestComposeStartsTemporalOnVitess(t *testing.T) {
 	port := requireVitess(t, vttestserver(t, vitess.Command))
 	require.Contains(t, vitess.HealthCheck.Test[3], "/"+port)
 
-	variables := map[string]string{}
-	for name, value := range temporal.Environment {
-		variables[name] = *value
-	}
+	variables := variablesOf(temporal)
 	requireServer(t, variables, "vitess:"+port)
 	require.True(t, temporal.ReadOnly)
 
@@ -175,6 +176,73 @@ func TestComposeStartsTemporalOnVitess(t *testing.T) {
 		"namespace":     {"temporal": "service_healthy"},
 		"ui":            {"temporal": "service_healthy"},
 	}, waits)
+}
+
+// variablesOf returns the environment of a service.
+func variablesOf(service types.ServiceConfig) map[string]string {
+	variables := map[string]string{}
+	for name, value := range service.Environment {
+		variables[name] = *value
+	}
+	return variables
+}
+
+func TestComposesFourServicesSpeakTLS(t *testing.T) {
+	certificates := t.TempDir()
+	t.Setenv("CERTIFICATES", certificates)
+	output, err := exec.Command("compose/certificates.sh", certificates).CombinedOutput()
+	require.NoError(t, err, string(output))
+	// in is the file of the test for a file of a container.
+	in := func(path string) string {
+		file, ok := strings.CutPrefix(path, "/etc/temporal/certificates/")
+		require.True(t, ok, path)
+		return filepath.Join(certificates, file)
+	}
+	project := compose(t, "compose/services.yaml")
+
+	scaled := map[string]int{}
+	for name, service := range project.Services {
+		variables := variablesOf(service)
+		started, ok := variables["TEMPORAL_SERVICES"]
+		if !ok {
+			continue
+		}
+		scaled[started] = service.GetScale()
+		require.True(t, service.ReadOnly)
+		require.Equal(t, project.Services["temporal"].Image, service.Image)
+		mounted := slices.IndexFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == "/etc/temporal/certificates" })
+		require.GreaterOrEqual(t, mounted, 0, name)
+		require.Equal(t, certificates, service.Volumes[mounted].Source)
+		require.Equal(t, "service_completed_successfully", service.DependsOn["update-schema"].Condition, name)
+
+		delete(variables, "TEMPORAL_SERVICES") // the command line's
+		for name, value := range variables {
+			if strings.HasPrefix(value, "/etc/temporal/certificates/") {
+				variables[name] = in(value)
+			}
+		}
+		requireServer(t, variables, "vitess:33577")
+		cfg := load(t, string(sample.Vitess))
+		require.True(t, cfg.Global.TLS.Internode.Server.RequireClientAuth)
+		require.True(t, cfg.Global.TLS.Frontend.Server.RequireClientAuth)
+		require.Equal(t, "temporal:7233", cfg.PublicClient.HostPort)
+		tls, err := encryption.NewTLSConfigProviderFromConfig(cfg.Global.TLS, metrics.NoopMetricsHandler, log.NewNoopLogger(), nil)
+		require.NoError(t, err)
+		for _, get := range []func() (*tlsconfig.Config, error){tls.GetInternodeServerConfig, tls.GetInternodeClientConfig, tls.GetFrontendServerConfig, tls.GetFrontendClientConfig} {
+			got, err := get()
+			require.NoError(t, err)
+			require.NotNil(t, got)
+		}
+	}
+	require.Equal(t, map[string]int{"frontend": 1, "history": 2, "matching": 2, "worker": 1}, scaled)
+
+	uiReads := read(t, filepath.Join(uiDir(t), "config/docker.yaml"))
+	ui := variablesOf(project.Services["ui"])
+	for name := range ui {
+		require.Contains(t, uiReads, `env "`+name+`"`)
+	}
+	_, err = tlsconfig.LoadX509KeyPair(in(ui["TEMPORAL_TLS_CERT"]), in(ui["TEMPORAL_TLS_KEY"]))
+	require.NoError(t, err)
 }
 
 func TestComposesImages(t *testing.T) {

@@ -94,7 +94,9 @@ func TestTheDevContainerStartsTheDemo(t *testing.T) {
 	}
 	require.Equal(t, "auto", container.ContainerEnv["GOTOOLCHAIN"])
 	require.Contains(t, container.ForwardPorts, 7233)
-	require.Contains(t, read(t, "../integration/demo/main.go"), "const port = 7233")
+	require.Contains(t, read(t, "../integration/demo/main.go"), "frontendPort = 7233")
+	require.Contains(t, container.ForwardPorts, 8080)
+	require.Contains(t, read(t, "../integration/demo/main.go"), "uiPort       = 8080")
 	for _, port := range container.ForwardPorts {
 		data, err := json.Marshal(port)
 		require.NoError(t, err)

@@ -3,6 +3,7 @@
 package containers
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 // history is what a namespace has to remember: the workflows that rounds have run in it.
 type history struct {
+	tls    *tls.Config // that of clients; nil for none
 	rounds int
 	closed map[kinds.Closed]int
 }
@@ -26,7 +28,7 @@ type history struct {
 // visibility and with their histories.
 func (h *history) round(t *testing.T, address string) {
 	t.Helper()
-	c, err := client.Dial(client.Options{HostPort: address, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	c, err := dial(address, h.tls)
 	require.NoError(t, err)
 	defer c.Close()
 	target := kinds.Target{Client: c, Namespace: client.DefaultNamespace, TaskQueue: "containers"}
@@ -50,6 +52,12 @@ func (h *history) round(t *testing.T, address string) {
 	h.rounds++
 	require.NoError(t, kinds.AwaitVisible(t.Context(), target, h.closed))
 	h.requireKept(t, c)
+}
+
+func dial(address string, tls *tls.Config) (client.Client, error) {
+	return client.Dial(client.Options{
+		HostPort: address, ConnectionOptions: client.ConnectionOptions{TLS: tls}, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
 }
 
 // requireKept requires that a workflow of each round still has its history.

@@ -1,8 +1,11 @@
 // Command demo shows Temporal on a sharded Vitess: it starts a local Vitess with four Vitess shards a keyspace, sets the
-// keyspaces up with temporal-vitess-tool, starts the real Temporal server on them and a worker, runs workflows of many
-// kinds, and tells where their rows are and how the statements went there. Then it stays up for you to try, until Ctrl-C.
+// keyspaces up with temporal-vitess-tool, starts the real Temporal server on them, its web UI and a worker, runs workflows
+// of many kinds, and tells where their rows are and how the statements went there. Then it stays up for you to try, until
+// Ctrl-C.
 //
 // With DEMO_EXIT=1 it exits instead. The exit code is not zero if anything is not as it must be.
+//
+// It is a module of its own, so that nobody who imports the plugin gets the web UI's.
 package main
 
 import (
@@ -20,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/temporal-vitess/temporal-vitess/cmd/temporal-vitess-tool/command"
@@ -37,12 +41,21 @@ const (
 	taskQueue     = "demo"
 	runsPerKind   = 15
 	sideBySide    = 40
+	host          = "127.0.0.1"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	stay := func(*running) error {
+		<-ctx.Done()
+		fmt.Println("\nStopping.")
+		return nil
+	}
+	if os.Getenv("DEMO_EXIT") == "1" {
+		stay = func(*running) error { return nil }
+	}
+	if err := run(ctx, stay); err != nil {
 		what := "failed"
 		if ctx.Err() != nil {
 			what = "was interrupted"
@@ -52,7 +65,14 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) (err error) {
+// running is a demo that is up.
+type running struct {
+	client client.Client
+	ui     string // URL of the web UI
+}
+
+// run brings the demo up, shows that all is as it must be, and ends when then is done.
+func run(ctx context.Context, then func(*running) error) (err error) {
 	log, err := os.CreateTemp("", "temporal-vitess-demo-*.log")
 	if err != nil {
 		return err
@@ -86,7 +106,7 @@ func run(ctx context.Context) (err error) {
 		Main:          vitess.MainConfig(),
 		Visibility:    vitess.VisibilityConfig(vschema.ProfileNamespace),
 		HistoryShards: historyShards,
-		FrontendPort:  usualPort(),
+		FrontendPort:  port(frontendPort),
 		Log:           log,
 	})
 	if err != nil {
@@ -96,6 +116,14 @@ func run(ctx context.Context) (err error) {
 	if err := temporalServer.CreateNamespace(ctx, namespace); err != nil {
 		return err
 	}
+	done(began)
+
+	began = step("Temporal's web UI")
+	ui, err := startUI(ctx, temporalServer.FrontendAddr(), port(uiPort))
+	if err != nil {
+		return err
+	}
+	defer ui.stop()
 	done(began)
 
 	c, err := temporalServer.Dial(namespace)
@@ -112,19 +140,17 @@ func run(ctx context.Context) (err error) {
 	if err := runWorkflows(ctx, target); err != nil {
 		return err
 	}
+	if err := startMore(ctx, target); err != nil {
+		return err
+	}
 	if err := report(ctx, vitess, temporalServer); err != nil {
 		return err
 	}
 	if err := examine(ctx, vitess); err != nil {
 		return err
 	}
-	if os.Getenv("DEMO_EXIT") == "1" {
-		return nil
-	}
-	invite(temporalServer.FrontendAddr())
-	<-ctx.Done()
-	fmt.Println("\nStopping.")
-	return nil
+	invite(temporalServer.FrontendAddr(), ui.url)
+	return then(&running{client: c, ui: ui.url})
 }
 
 // tool shows a command of temporal-vitess-tool as one would type it, and runs it.
@@ -163,17 +189,22 @@ func examine(ctx context.Context, vitess *testbed.Testbed) error {
 	return nil
 }
 
-// usualPort returns the frontend's usual port if nobody listens there, and 0 otherwise.
-func usualPort() int {
-	const port = 7233
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+// What people and their tools expect.
+const (
+	frontendPort = 7233
+	uiPort       = 8080
+)
+
+// port returns the port that is usual, or 0 if somebody has it.
+func port(usual int) int {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(usual)))
 	if err != nil {
 		return 0
 	}
 	if listener.Close() != nil {
 		return 0
 	}
-	return port
+	return usual
 }
 
 // runWorkflows returns when all workflows have ended and visibility shows every one as it ended.
@@ -214,12 +245,12 @@ func done(began time.Time) {
 	fmt.Printf("%.1f s\n", time.Since(began).Seconds())
 }
 
-func invite(frontend string) {
+func invite(frontend, ui string) {
 	fmt.Printf(`
-All is as it must be. The frontend listens at %[1]s until Ctrl-C; with the temporal CLI
-(https://docs.temporal.io/cli), try
+All is as it must be. The web UI is at %[4]s, the frontend at %[1]s, until Ctrl-C.
+With the temporal CLI (https://docs.temporal.io/cli), try
 
-  temporal workflow list --address %[1]s --namespace %[2]s
+  temporal workflow list --address %[1]s --namespace %[2]s --query "%[5]s = 'vitess'"
   temporal workflow start --address %[1]s --namespace %[2]s --task-queue %[3]s --type children
-`, frontend, namespace, taskQueue)
+`, frontend, namespace, taskQueue, ui, customer)
 }

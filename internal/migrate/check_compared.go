@@ -31,6 +31,11 @@ var compared = Check{
 					seen.problem("%s: %s", state.Move, line)
 				}
 			}
+			if state.has(bufferedEventsTable) {
+				if _, err := i.verifyTable(ctx, state, bufferedEventsTable); err != nil {
+					seen.problem("%v", err)
+				}
+			}
 		}
 		return nil
 	},

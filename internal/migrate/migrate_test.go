@@ -157,22 +157,22 @@ func TestWorkflowNames(t *testing.T) {
 
 func TestStepsAreTheCommandsOfEitherClient(t *testing.T) {
 	move := newMove("legacy", "temporal", []vschema.Role{vschema.Main})
-	move.Tables = []string{"executions", "shards"}
+	move.Tables = []string{"buffered_events", "executions", "shards"}
 	for name, test := range map[string]struct {
 		pscale *PScale
 		want   []string
 	}{
 		"vtctldclient": {nil, []string{
-			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal create --source-keyspace legacy --tables executions,shards",
-			"vtctldclient VDiff --workflow from_legacy_to_temporal --target-keyspace temporal create",
+			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal create --source-keyspace legacy --tables buffered_events,executions,shards",
+			"vtctldclient VDiff --workflow from_legacy_to_temporal --target-keyspace temporal create --tables executions,shards",
 			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal switchtraffic",
 			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal reversetraffic",
 			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal complete --keep-data",
 			"vtctldclient MoveTables --workflow from_legacy_to_temporal --target-keyspace temporal cancel --keep-data",
 		}},
 		"pscale": {&PScale{"production", "main"}, []string{
-			"pscale branch vtctl move-tables create production main --workflow from_legacy_to_temporal --target-keyspace temporal --source-keyspace legacy --tables executions,shards",
-			"pscale branch vtctl vdiff create production main --workflow from_legacy_to_temporal --target-keyspace temporal",
+			"pscale branch vtctl move-tables create production main --workflow from_legacy_to_temporal --target-keyspace temporal --source-keyspace legacy --tables buffered_events,executions,shards",
+			"pscale branch vtctl vdiff create production main --workflow from_legacy_to_temporal --target-keyspace temporal --tables executions,shards",
 			"pscale branch vtctl move-tables switch-traffic production main --workflow from_legacy_to_temporal --target-keyspace temporal",
 			"pscale branch vtctl move-tables reverse-traffic production main --workflow from_legacy_to_temporal --target-keyspace temporal",
 			"pscale branch vtctl move-tables complete production main --workflow from_legacy_to_temporal --target-keyspace temporal --keep-data",
@@ -227,4 +227,13 @@ func TestAMoveWhoseWorkflowIsDeletedIsFoundByItsRules(t *testing.T) {
 		"legacy.shards": "temporal.shards", "legacy.executions": "temporal.executions", "old.tasks@replica": "temporal.tasks",
 		"shards": "temporal.shards", "temporal.queue": "temporal.queue", "legacy.namespaces": "temporal_global.namespaces",
 	}))
+}
+
+func TestBufferedEventsFollow(t *testing.T) {
+	before, after := sums{"stays": 1, "goes": 2}, sums{"stays": 1, "comes": 3}
+	require.Empty(t, notEqual(before, sums{"stays": 1}, after))
+	require.Empty(t, notEqual(before, sums{"stays": 1, "goes": 2, "comes": 3}, after))
+	require.Equal(t, []string{"stays is missing"}, notEqual(before, sums{"comes": 3}, after))
+	require.Equal(t, []string{"comes differs", "goes differs", "stays differs"}, notEqual(before, sums{"stays": 4, "goes": 4, "comes": 4}, after))
+	require.Equal(t, []string{"old should not be there"}, notEqual(before, sums{"stays": 1, "old": 1}, after))
 }

@@ -132,6 +132,10 @@ func steps(moves []Move, pscale *PScale) []Step {
 		{Command: Cancel, What: "the end instead, with the traffic on the source"},
 	}
 	for _, move := range moves {
+		tables := ""
+		if diffed := move.diffed(); len(diffed) < len(move.Tables) {
+			tables = "--tables " + strings.Join(diffed, ",")
+		}
 		if conditions, _, err := firstRows(move); err == nil {
 			for _, table := range slices.Sorted(maps.Keys(conditions)) {
 				all[0].Commands = append(all[0].Commands, fmt.Sprintf("# in %s, whose tables have to be empty: DELETE FROM %s WHERE %s", move.Target, table, conditions[table]))
@@ -139,7 +143,7 @@ func steps(moves []Move, pscale *PScale) []Step {
 		}
 		for i, command := range []string{
 			pscale.command("MoveTables", "create", move, fmt.Sprintf("--source-keyspace %s --tables %s", move.Source, strings.Join(move.Tables, ","))),
-			pscale.command("VDiff", "create", move, ""),
+			pscale.command("VDiff", "create", move, tables),
 			pscale.command("MoveTables", "switch-traffic", move, ""),
 			pscale.command("MoveTables", "reverse-traffic", move, ""),
 			pscale.command("MoveTables", "complete", move, "--keep-data"),

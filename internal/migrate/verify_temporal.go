@@ -11,57 +11,71 @@ import (
 // sums are what a query returns of a keyspace: numbers by key.
 type sums map[string]int64
 
-// rangeIDs are queries for what only grows. A row's owner is who wrote the highest number: a side where it is lower would let two
-// owners in.
-var rangeIDs = map[string]string{
-	"shards":         "SELECT shard_id, range_id FROM shards",
-	"task_queues":    "SELECT CONCAT(range_hash, ' ', HEX(task_queue_id)), range_id FROM task_queues",
-	"task_queues_v2": "SELECT CONCAT(range_hash, ' ', HEX(task_queue_id)), range_id FROM task_queues_v2",
-	"namespaces":     "SELECT CONCAT(HEX(id), ' ', name), notification_version FROM namespaces",
+// byRow are queries for the tables that are compared row by row, and how: see [notBetween] and [notEqual].
+var byRow = map[string]struct {
+	query string
+	wrong func(before, followed, after sums) []string
+}{
+	// What only grows. A row's owner is who wrote the highest number: a side where it is lower would let two owners in.
+	"shards":         {"SELECT shard_id, range_id FROM shards", notBetween},
+	"task_queues":    {"SELECT CONCAT(range_hash, ' ', HEX(task_queue_id)), range_id FROM task_queues", notBetween},
+	"task_queues_v2": {"SELECT CONCAT(range_hash, ' ', HEX(task_queue_id)), range_id FROM task_queues_v2", notBetween},
+	"namespaces":     {"SELECT CONCAT(HEX(id), ' ', name), notification_version FROM namespaces", notBetween},
+	// What VDiff cannot compare.
+	bufferedEventsTable: {"SELECT CONCAT_WS(' ', shard_id, HEX(namespace_id), workflow_id, HEX(run_id), id), CRC32(CONCAT(data_encoding, COALESCE(data, ''))) FROM " + bufferedEventsTable, notEqual},
 }
 
-// VerifyRangeIDs looks whether the side that follows has all namespaces, and the range IDs of all history shards and task queues,
-// as the side with the traffic has them: none lower than when it began to look, and none higher than when it ended.
-func (m *Migration) VerifyRangeIDs(ctx context.Context, report func(string)) error {
+// VerifyRows looks whether the side that follows has all namespaces and buffered events, and the range IDs of all history shards and
+// task queues, as the side with the traffic has them: none lower than when it began to look, and none higher than when it ended.
+func (m *Migration) VerifyRows(ctx context.Context, report func(string)) error {
 	states, err := m.State(ctx)
 	if err != nil {
 		return err
 	}
 	for _, state := range states {
-		leader, follower := state.Source, state.Target
-		if state.Traffic == Target {
-			leader, follower = follower, leader
-		}
-		for _, table := range slices.Sorted(maps.Keys(rangeIDs)) {
+		for _, table := range slices.Sorted(maps.Keys(byRow)) {
 			if !state.has(table) {
 				continue
 			}
-			before, err := m.sums(ctx, leader, rangeIDs[table])
+			count, err := m.verifyTable(ctx, state, table)
 			if err != nil {
 				return err
 			}
-			err = poll(ctx, func() error {
-				followed, err := m.sums(ctx, follower, rangeIDs[table])
-				if err != nil {
-					return err
-				}
-				after, err := m.sums(ctx, leader, rangeIDs[table])
-				if err != nil {
-					return err
-				}
-				if wrong := notBetween(before, followed, after); len(wrong) > 0 {
-					const shown = 5
-					return fmt.Errorf("%s: %s of %s: %s", state.Move, table, follower, strings.Join(wrong[:min(shown, len(wrong))], ", "))
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			report(fmt.Sprintf("%s: the %d rows of %s follow", state.Move, len(before), table))
+			report(fmt.Sprintf("%s: the %d rows of %s follow", state.Move, count, table))
 		}
 	}
 	return nil
+}
+
+// verifyTable looks at a table of [byRow], and returns how many it has on the side with the traffic.
+func (m *Migration) verifyTable(ctx context.Context, state State, table string) (int, error) {
+	leader, follower := state.Source, state.Target
+	if state.Traffic == Target {
+		leader, follower = follower, leader
+	}
+	compared := byRow[table]
+	count := 0
+	err := poll(ctx, func() error {
+		before, err := m.sums(ctx, leader, compared.query)
+		if err != nil {
+			return err
+		}
+		count = len(before)
+		followed, err := m.sums(ctx, follower, compared.query)
+		if err != nil {
+			return err
+		}
+		after, err := m.sums(ctx, leader, compared.query)
+		if err != nil {
+			return err
+		}
+		if wrong := compared.wrong(before, followed, after); len(wrong) > 0 {
+			const shown = 5
+			return fmt.Errorf("%s: %s of %s: %s", state.Move, table, follower, strings.Join(wrong[:min(shown, len(wrong))], ", "))
+		}
+		return nil
+	})
+	return count, err
 }
 
 // sums reads a query's two columns from all Vitess shards of a keyspace.
@@ -103,6 +117,33 @@ func notBetween(before, followed, after sums) []string {
 	for key, number := range followed {
 		if most, ok := after[key]; ok && number > most {
 			wrong = append(wrong, fmt.Sprintf("%s is %d, and should be %d or less", key, number, most))
+		}
+	}
+	slices.Sort(wrong)
+	return wrong
+}
+
+// notEqual returns what is wrong with rows that follow others, which come and go but never change, read before and after.
+func notEqual(before, followed, after sums) []string {
+	var wrong []string
+	for key, sum := range before {
+		number, ok := followed[key]
+		_, stays := after[key]
+		switch {
+		case !ok && stays:
+			wrong = append(wrong, key+" is missing")
+		case ok && number != sum:
+			wrong = append(wrong, key+" differs")
+		}
+	}
+	for key, number := range followed {
+		if _, ok := before[key]; ok {
+			continue
+		}
+		if sum, ok := after[key]; !ok {
+			wrong = append(wrong, key+" should not be there")
+		} else if number != sum {
+			wrong = append(wrong, key+" differs")
 		}
 	}
 	slices.Sort(wrong)

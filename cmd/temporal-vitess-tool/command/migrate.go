@@ -469,7 +469,7 @@ func verifyMigration(c *cli.Context) error {
 		}
 	})
 	if err == nil {
-		err = m.VerifyRangeIDs(c.Context, func(line string) { fmt.Fprintln(c.App.Writer, line) })
+		err = m.VerifyRows(c.Context, func(line string) { fmt.Fprintln(c.App.Writer, line) })
 	}
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted: the comparison goes on in Vitess, and the same command waits for it")
