@@ -129,11 +129,12 @@ func TestEveryFileHasATest(t *testing.T) {
 		return err
 	}))
 	require.Equal(t, []string{
-		"compose/.env", "compose/README.md", "compose/compose.yaml", "compose/dynamicconfig/docker.yaml",
+		"compose/.env", "compose/.gitignore", "compose/README.md", "compose/certificates.sh", "compose/compose.yaml", "compose/dynamicconfig/docker.yaml",
+		"compose/services.yaml", "compose/temporal.env", "compose/tls.env",
 		"dev/Dockerfile", "dev/mysqld.cnf", "dev/temporal-vitess-dev",
 		"helm/README.md", "helm/render.sh", "helm/rendered/development.yaml", "helm/rendered/planetscale.yaml", "helm/rendered/production.yaml",
 		"helm/values-development.yaml", "helm/values-planetscale.yaml", "helm/values-production.yaml",
-		"observability/README.md", "observability/alerts.yaml", "observability/dashboard.json", "observability/metrics.txt",
+		"observability/README.md", "observability/alerts.yaml", "observability/dashboard.json",
 		"render/README.md", "render/render.yaml",
 		"vitess-operator/README.md", "vitess-operator/large.yaml", "vitess-operator/medium.yaml", "vitess-operator/secrets.example.yaml",
 		"vitess-operator/service.yaml", "vitess-operator/small.yaml", "vitess-operator/unmanaged.yaml",

@@ -2,11 +2,9 @@ package deploy_test
 
 import (
 	"context"
-	"flag"
 	"log/slog"
 	"maps"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -173,20 +171,6 @@ func TestEachAlertFires(t *testing.T) {
 			require.Equal(t, []string{name}, fired(t, named(series)), framework)
 		}
 	}
-}
-
-var update = flag.Bool("update", false, "write observability/metrics.txt")
-
-// The list is for a test with running programs, integration/observability, which cannot have a parser of PromQL beside a
-// Temporal server.
-func TestTheMetricsInUseAreListed(t *testing.T) {
-	metrics, err := observability.MetricsInUse()
-	require.NoError(t, err)
-	const list = "observability/metrics.txt"
-	if *update {
-		require.NoError(t, os.WriteFile(list, []byte(strings.Join(metrics, "\n")+"\n"), 0o644))
-	}
-	require.Equal(t, metrics, strings.Fields(read(t, list)), "go test . -run MetricsInUse -update")
 }
 
 func TestTheDashboardSaysWhatGoodLooksLike(t *testing.T) {

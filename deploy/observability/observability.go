@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ func Panels() ([]Panel, error) {
 
 // Alerts returns the alert rules by their names.
 func Alerts() (map[string]rulefmt.Rule, error) {
-	groups, errs := rulefmt.Parse(rules, false, model.UTF8Validation, PromQL, slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.Parse(rules, false, model.UTF8Validation, PromQL)
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("alerts.yaml: %v", errs)
 	}

@@ -35,6 +35,11 @@ const (
 	Unrouted Phase = "unrouted"
 )
 
+// Begun reports whether any of the moves has.
+func Begun(states []State) bool {
+	return slices.ContainsFunc(states, func(s State) bool { return s.Phase != NotBegun })
+}
+
 // Side says which keyspace has the traffic.
 type Side string
 

@@ -154,8 +154,14 @@ func startMigration(c *cli.Context) error {
 	if err := inspect(c, m, migrate.Start); err != nil {
 		return err
 	}
-	if err := setUpTargets(c, t, m); err != nil {
+	states, err := m.State(c.Context)
+	if err != nil {
 		return err
+	}
+	if !migrate.Begun(states) {
+		if err := setUpTargets(c, t, m); err != nil {
+			return err
+		}
 	}
 	if err := m.Start(c.Context, step(c)); err != nil {
 		return err
