@@ -189,7 +189,6 @@ func variablesOf(service types.ServiceConfig) map[string]string {
 
 func TestComposesFourServicesSpeakTLS(t *testing.T) {
 	certificates := t.TempDir()
-	t.Setenv("CERTIFICATES", certificates)
 	output, err := exec.Command("compose/certificates.sh", certificates).CombinedOutput()
 	require.NoError(t, err, string(output))
 	// in is the file of the test for a file of a container.
@@ -212,7 +211,7 @@ func TestComposesFourServicesSpeakTLS(t *testing.T) {
 		require.Equal(t, project.Services["temporal"].Image, service.Image)
 		mounted := slices.IndexFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == "/etc/temporal/certificates" })
 		require.GreaterOrEqual(t, mounted, 0, name)
-		require.Equal(t, certificates, service.Volumes[mounted].Source)
+		require.Equal(t, "certificates", filepath.Base(service.Volumes[mounted].Source), "where certificates.sh puts them")
 		require.Equal(t, "service_completed_successfully", service.DependsOn["update-schema"].Condition, name)
 
 		delete(variables, "TEMPORAL_SERVICES") // the command line's
@@ -225,7 +224,6 @@ func TestComposesFourServicesSpeakTLS(t *testing.T) {
 		cfg := load(t, string(sample.Vitess))
 		require.True(t, cfg.Global.TLS.Internode.Server.RequireClientAuth)
 		require.True(t, cfg.Global.TLS.Frontend.Server.RequireClientAuth)
-		require.Equal(t, "temporal:7233", cfg.PublicClient.HostPort)
 		tls, err := encryption.NewTLSConfigProviderFromConfig(cfg.Global.TLS, metrics.NoopMetricsHandler, log.NewNoopLogger(), nil)
 		require.NoError(t, err)
 		for _, get := range []func() (*tlsconfig.Config, error){tls.GetInternodeServerConfig, tls.GetInternodeClientConfig, tls.GetFrontendServerConfig, tls.GetFrontendClientConfig} {

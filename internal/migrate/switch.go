@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -388,18 +387,8 @@ func (d *deadline) stop() error {
 	return d.err
 }
 
-// lockTables are the ids of the connections that execute LOCK TABLES on a mysqld. Without the right to see others', they are those
-// of vttablet's own user, which are meant.
+// lockTables are the ids of the connections of vttablet's own user that execute LOCK TABLES on a mysqld: somebody else's, such as a
+// dump's, are not meant.
 func (m *Migration) lockTables(ctx context.Context, on primary) ([]string, error) {
-	rows, err := m.dba(ctx, on, "SHOW FULL PROCESSLIST")
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, row := range rows.Named().Rows {
-		if strings.HasPrefix(row.AsString("Info", ""), "LOCK TABLES") {
-			ids = append(ids, strconv.FormatInt(row.AsInt64("Id", 0), 10))
-		}
-	}
-	return ids, nil
+	return m.column(ctx, on, "SELECT id FROM information_schema.processlist WHERE info LIKE 'LOCK TABLES%' AND user = SUBSTRING_INDEX(USER(), '@', 1)")
 }
