@@ -32,7 +32,9 @@ var compared = Check{
 				}
 			}
 			if state.has(bufferedEventsTable) {
-				if _, err := i.verifyTable(ctx, state, bufferedEventsTable); err != nil {
+				if _, err := i.verifyTable(ctx, state, bufferedEventsTable); ctx.Err() != nil {
+					return ctx.Err()
+				} else if err != nil {
 					seen.problem("%v", err)
 				}
 			}

@@ -16,8 +16,8 @@ var emptyTargets = Check{
 	Before: []Command{Start},
 	Final:  true,
 	run: func(ctx context.Context, i *inspection, seen *seen) error {
-		stores, setUp := apply.Stores(), true
-		if Begun(i.states) { // and so they were set up before; tables that have a move are denied meanwhile
+		stores, setUp, begun := apply.Stores(), true, Begun(i.states)
+		if begun { // and so all was set up before; tables that have a move are denied meanwhile
 			stores = nil
 		}
 		for _, store := range stores {
@@ -56,6 +56,11 @@ var emptyTargets = Check{
 					return err
 				}
 				move := state.Move
+				for _, table := range move.Tables {
+					if begun && !slices.Contains(there, table) {
+						seen.problem("%s has no %s: these are not the keyspaces that the first migrate start has set up", on, table)
+					}
+				}
 				move.Tables = slices.DeleteFunc(slices.Clone(move.Tables), func(table string) bool { return !slices.Contains(there, table) })
 				used, err := i.used(ctx, on, move)
 				if err != nil {

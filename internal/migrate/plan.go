@@ -125,7 +125,7 @@ func (p *PScale) command(object, verb string, move Move, flags string) string {
 func steps(moves []Move, pscale *PScale) []Step {
 	all := []Step{
 		{Command: Start, What: "the keyspaces get their tables (temporal-vitess-tool setup-schema), rows are copied, then followed"},
-		{Command: "verify", What: "all rows are compared"},
+		{Command: "verify", What: "all rows are compared, but for buffered_events, which VDiff cannot compare"},
 		{Command: Switch, What: "the traffic goes to the keyspaces, and the source follows them"},
 		{Command: Reverse, What: "the way back, as often as it takes"},
 		{Command: Complete, What: "the end; no way back after it"},

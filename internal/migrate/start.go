@@ -27,6 +27,10 @@ func (m *Migration) Start(ctx context.Context, progress func(string)) error {
 		return err
 	}
 	for _, state := range states {
+		switch state.Phase {
+		case Cancelled, Held, Unrouted:
+			return fmt.Errorf("%s is %s: see migrate status", state.Move, state.Phase)
+		}
 		if state.Phase == NotBegun && len(m.Sources) == 0 {
 			return fmt.Errorf("%d tables of keyspace %s have no move yet, and from where they come is not said: give --source", len(state.Tables), state.Target)
 		}

@@ -388,7 +388,17 @@ func (d *deadline) stop() error {
 }
 
 // lockTables are the ids of the connections of vttablet's own user that execute LOCK TABLES on a mysqld: somebody else's, such as a
-// dump's, are not meant.
+// dump's, are not meant, nor are those of streams, which write it in small letters (vstreamer's snapshot_conn.go).
 func (m *Migration) lockTables(ctx context.Context, on primary) ([]string, error) {
-	return m.column(ctx, on, "SELECT id FROM information_schema.processlist WHERE info LIKE 'LOCK TABLES%' AND user = SUBSTRING_INDEX(USER(), '@', 1)")
+	rows, err := m.dba(ctx, on, "SELECT id, info FROM information_schema.processlist WHERE info IS NOT NULL AND user = SUBSTRING_INDEX(USER(), '@', 1)")
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, row := range rows.Rows {
+		if strings.HasPrefix(row[1].ToString(), "LOCK TABLES") {
+			ids = append(ids, row[0].ToString())
+		}
+	}
+	return ids, nil
 }

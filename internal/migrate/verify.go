@@ -85,8 +85,8 @@ func (m *Migration) Comparison(ctx context.Context, state State) (*Compared, err
 	c := &Compared{Move: state.Move, UUID: id, State: string(summary.State), Back: back, RowsCompared: summary.RowsCompared, CompletedAt: summary.CompletedAt}
 	for _, shard := range summary.ShardSummaries {
 		c.Tables += len(state.diffed())
-		for _, table := range shard.TableStates {
-			if table.State == vdiff.CompletedState {
+		for name, table := range shard.TableStates {
+			if table.State == vdiff.CompletedState && name != bufferedEventsTable {
 				c.TablesCompared++
 			}
 		}

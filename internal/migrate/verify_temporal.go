@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // sums are what a query returns of a keyspace: numbers by key.
@@ -53,29 +54,41 @@ func (m *Migration) verifyTable(ctx context.Context, state State, table string) 
 	if state.Traffic == Target {
 		leader, follower = follower, leader
 	}
-	compared := byRow[table]
-	count := 0
-	err := poll(ctx, func() error {
-		before, err := m.sums(ctx, leader, compared.query)
-		if err != nil {
-			return err
-		}
-		count = len(before)
+	compared, began := byRow[table], time.Now()
+	before, err := m.sums(ctx, leader, compared.query)
+	if err != nil {
+		return 0, err
+	}
+	// Streams are a little behind, so that a row that has just come or gone may seem wrong. Trouble is what stays wrong.
+	var stuck []string
+	for first := true; ; first = false {
 		followed, err := m.sums(ctx, follower, compared.query)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		after, err := m.sums(ctx, leader, compared.query)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if wrong := compared.wrong(before, followed, after); len(wrong) > 0 {
+		wrong := compared.wrong(before, followed, after)
+		if first {
+			stuck = wrong
+		}
+		stuck = slices.DeleteFunc(stuck, func(line string) bool { return !slices.Contains(wrong, line) })
+		if len(stuck) == 0 {
+			return len(before), nil
+		}
+		select {
+		case <-time.After(settlePoll):
+			if time.Since(began) < settleTimeout {
+				continue
+			}
 			const shown = 5
-			return fmt.Errorf("%s: %s of %s: %s", state.Move, table, follower, strings.Join(wrong[:min(shown, len(wrong))], ", "))
+			return 0, fmt.Errorf("%s: %s of %s: %s", state.Move, table, follower, strings.Join(stuck[:min(shown, len(stuck))], ", "))
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		}
-		return nil
-	})
-	return count, err
+	}
 }
 
 // sums reads a query's two columns from all Vitess shards of a keyspace.
