@@ -278,11 +278,10 @@ func (s *Server) Dial(namespace string) (client.Client, error) {
 	})
 }
 
-// patientCall gives a call a minute. The SDK gives it 10 s at most, which on a busy machine may be too little. One whose time is up
-// when it begins gets none: the SDK polls for a workflow's end until a call fails.
+// patientCall gives a call a minute. The SDK gives it 10 s at most, which on a busy machine may be too little.
 func patientCall(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	const timeout = time.Minute
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && time.Until(deadline) < timeout {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < timeout {
 		caller := ctx
 		patient, cancel := context.WithTimeout(context.WithoutCancel(caller), timeout)
 		defer cancel()
