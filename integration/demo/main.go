@@ -47,7 +47,8 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	stay := func(*running) error {
+	stay := func(demo *running) error {
+		invite(demo.frontend, demo.ui)
 		<-ctx.Done()
 		fmt.Println("\nStopping.")
 		return nil
@@ -67,8 +68,9 @@ func main() {
 
 // running is a demo that is up.
 type running struct {
-	client client.Client
-	ui     string // URL of the web UI
+	client   client.Client
+	frontend string // host:port
+	ui       string // URL of the web UI
 }
 
 // run brings the demo up, shows that all is as it must be, and ends when then is done.
@@ -149,8 +151,7 @@ func run(ctx context.Context, then func(*running) error) (err error) {
 	if err := examine(ctx, vitess); err != nil {
 		return err
 	}
-	invite(temporalServer.FrontendAddr(), ui.url)
-	return then(&running{client: c, ui: ui.url})
+	return then(&running{client: c, frontend: temporalServer.FrontendAddr(), ui: ui.url})
 }
 
 // tool shows a command of temporal-vitess-tool as one would type it, and runs it.
